@@ -1,0 +1,29 @@
+"""sfsim: a discrete-event network simulator for split-federated learning.
+
+The face of the package is four names; each is loaded when it is first used, so that
+``import sfsim`` costs milliseconds and no torch, pandas or networkx.
+
+>>> import sfsim
+>>> sfsim.__version__
+'0.1.0'
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Result", "Scenario", "__version__", "load", "run"]
+
+if TYPE_CHECKING:
+    from sfsim.results import Result
+    from sfsim.scenario import Scenario, load
+    from sfsim.simulation import run
+
+_HOME = {"Result": "results", "Scenario": "scenario", "load": "scenario", "run": "simulation"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(f"sfsim.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'sfsim' has no attribute {name!r}")

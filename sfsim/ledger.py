@@ -1,0 +1,126 @@
+"""The ledger: what a run writes down while it runs, append-only, in simulated order.
+
+Every record is a frozen row whose fields are the columns of a parquet file (`sfsim.results`).
+Times are simulated seconds since the start of the run; sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """One message that crossed (or was lost by) the network.
+
+    ``direction`` is ``"up"`` (from a client), ``"down"`` (to a client), ``"peer"`` (client to client) or
+    ``"core"`` (between servers). ``queued_s`` is when it was handed to the network, ``first_byte_s`` when its
+    first byte began to be served, ``delivered_s`` when its last byte arrived. ``sharing_s`` is the link
+    queueing: seconds lost because others shared the route.
+    """
+
+    message_id: int
+    kind: str
+    source: str
+    destination: str
+    direction: str
+    round: int
+    epoch: int
+    minibatch: int
+    codec: str
+    elements: int
+    raw_bytes: int
+    payload_bytes: int
+    label_bytes: int
+    wire_bytes: int
+    estimated_bits: float
+    payload_crc32: int
+    queued_s: float
+    first_byte_s: float
+    delivered_s: float
+    sharing_s: float
+    packets: int
+    retransmissions: int
+    lost_bytes: int
+    hops: int
+    delivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComputationRecord:
+    """One phase of a computation, or of a wait, on one party's device.
+
+    ``client`` is the client it was done for (the party itself on clients, empty for none). Waiting phases are
+    ``"device queueing"``, ``"barrier"`` and ``"hold"`` (a server model held between forward and backward).
+    """
+
+    party: str
+    client: str
+    phase: str
+    operation: str
+    round: int
+    epoch: int
+    minibatch: int
+    flops: float
+    bytes_touched: float
+    serial_symbols: float
+    launches: float
+    start_s: float
+    end_s: float
+    joules: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRecord:
+    """One access to an object that several works share (a server model, a client model, a codec version)."""
+
+    order: int
+    time_s: float
+    shared: str
+    mode: str
+    party: str
+    operation: str
+    round: int
+    epoch: int
+    minibatch: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecord:
+    """One measured metric: of the global model, or of one client's share (`client` not empty).
+
+    ``split`` is ``"train"``, ``"validation"`` or ``"test"``; ``codec`` is ``"on"`` or ``"off"``.
+    """
+
+    round: int
+    minibatch: int
+    time_s: float
+    split: str
+    codec: str
+    metric: str
+    value: float
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """What one link did over the run; ``carried_bytes`` is the engine's own integral of rate over time."""
+
+    source: str
+    destination: str
+    carried_bytes: float
+    wire_bytes: int
+    busy_s: float
+    messages: int
+    lost_packets: int
+    loss_configured: bool
+    channel_queries: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All records of a run, each list in the order in which things ended in simulated time."""
+
+    messages: list[MessageRecord] = field(default_factory=list)
+    computations: list[ComputationRecord] = field(default_factory=list)
+    accesses: list[AccessRecord] = field(default_factory=list)
+    evaluations: list[EvaluationRecord] = field(default_factory=list)
+    links: list[LinkRecord] = field(default_factory=list)
