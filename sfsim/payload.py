@@ -1,0 +1,39 @@
+"""Outgoing: what a party hands to the network, encoded bytes and what the ledger will say about them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One payload on its way out.
+
+    Parameters
+    ----------
+    kind : str
+        ``"smashed data"``, ``"gradient"``, ``"client model"`` or ``"control"``.
+    payload : bytes
+        What really crosses the network; its length is the message's size before framing.
+    raw_bytes : int
+        What the same tensors take uncompressed (float32); labels are not in it.
+    elements : int
+        Numbers in the tensors.
+    codec : str
+        Name of the codec that made the payload.
+    estimated_bits : float
+        What the codec's own formula says the tensors cost, without frame.
+    label_bytes : int
+        Bytes of the payload that are labels.
+    round, epoch, minibatch : int
+        What it belongs to; 0 where there is no such thing.
+    """
+
+    kind: str
+    payload: bytes
+    raw_bytes: int = 0
+    elements: int = 0
+    codec: str = ""
+    estimated_bits: float = 0.0
+    label_bytes: int = 0
+    round: int = 0
+    epoch: int = 0
+    minibatch: int = 0

@@ -1,0 +1,105 @@
+"""Work: one thing a party has to do next, what it costs, and what comes out of it."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from sfsim.cost import Cost
+from sfsim.payload import Outgoing
+
+Costs = Sequence[tuple[str, Cost]]
+
+
+class Minibatch(NamedTuple):
+    """Where in training one minibatch stands; all three count from 1, `minibatch` within its global round."""
+
+    round: int
+    epoch: int
+    minibatch: int
+
+
+class WorkKey(NamedTuple):
+    """What identifies a work in a recording.
+
+    Operations: client_forward, server_forward, client_tail, server_backward, server_step, client_backward,
+    model_out, model_in, aggregate, evaluate.
+    """
+
+    party: str
+    client: str
+    round: int
+    epoch: int
+    minibatch: int
+    operation: str
+
+
+class Access(NamedTuple):
+    """One access to an object that several works share: ``mode`` is ``"read"`` or ``"write"``."""
+
+    shared: str
+    mode: str
+
+
+@dataclass(slots=True)
+class Work:
+    """A computation with its price tag.
+
+    The costs are known from shapes at once. The work itself begins with `start`, which the party calls at the
+    moment its device is acquired, so that the order of computations is the simulated order; `collect` waits
+    for the outcome and is called when the cost has been spent. Between the two, works of other parties run.
+    """
+
+    key: WorkKey
+    costs: Costs
+    launch: Callable[[], "Future[Outgoing | None]"]
+    accesses: tuple[Access, ...] = ()
+    _future: "Future[Outgoing | None] | None" = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Begin; called once."""
+        self._future = self.launch()
+
+    def collect(self) -> Outgoing | None:
+        """Wait for the outcome: what is to be sent, or None. Errors of the work are raised here."""
+        if self._future is None:
+            self.start()
+        assert self._future is not None
+        return self._future.result()
+
+
+class Workload(Protocol):
+    """What the parties ask: live (torch and codecs run) or recorded (sizes and costs of an earlier run)."""
+
+    def plan(self, client: str, round: int) -> Sequence[Minibatch]:
+        """Minibatches of a client in a global round, in order."""
+
+    def client_forward(self, client: str, at: Minibatch) -> Work:
+        """Front end forward, encode; sends smashed data (and labels when they are shared)."""
+
+    def server_forward(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """Decode, server side forward; U-shaped: encode and send smashed data down."""
+
+    def client_tail(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """U-shaped: decode, back end forward, loss, backward; encode and send the gradient up."""
+
+    def server_backward(self, client: str, at: Minibatch, payload: bytes | None) -> Work:
+        """Server side backward; encode and send the gradient down."""
+
+    def server_step(self, client: str, at: Minibatch) -> Work:
+        """Optimiser step of the server-side model."""
+
+    def client_backward(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """Decode, front end backward, optimiser step of the client-side model."""
+
+    def model_out(self, sender: str, client: str, round: int) -> Work:
+        """Encode the client-side model: from the fed server to a client, or from a client."""
+
+    def model_in(self, receiver: str, client: str, round: int, payload: bytes) -> Work:
+        """Decode a client-side model and take it over (a client) or keep it for averaging (the fed server)."""
+
+    def aggregate(self, party: str, round: int) -> Work:
+        """Average client-side models (fed server) or server-side models (main server)."""
+
+    def evaluate(self, round: int) -> "Callable[[], list[tuple[str, str, str, str, float]]]":
+        """Measure the global model; the call returned waits for rows (split, codec, metric, client, value)."""
