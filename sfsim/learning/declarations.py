@@ -1,0 +1,288 @@
+"""What a scenario may say about learning: data sets, partitions, models, optimisers, losses (no torch here).
+
+Every kind of data set answers four questions without being loaded: ``task``, ``in_channels``, ``num_classes``
+and ``image_size`` (pixels along each side).
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from sfsim.declaration import declaration
+
+Task = Literal["classification", "segmentation"]
+LossName = Literal["cross-entropy", "dice"]
+BatchNormRule = Literal["average", "local"]
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+# Skip name -> (stage that saves it, stage that uses it).
+Skips = dict[str, tuple[str, str]]
+
+# ---------------------------------------------------------------- data sets
+
+
+@declaration
+class Digits:
+    """Scikit-learn's 1,797 handwritten digits, 8x8 grey, ten classes; needs no download.
+
+    ``test_fraction`` of all examples becomes the test split.
+    """
+
+    kind: Literal["digits"] = "digits"
+    test_fraction: Fraction = 0.2
+
+    task: ClassVar[Task] = "classification"
+    in_channels: ClassVar[int] = 1
+    num_classes: ClassVar[int] = 10
+    image_size: ClassVar[int] = 8
+
+
+@declaration
+class Cifar10:
+    """CIFAR-10 as python pickles (``data_batch_*`` and ``test_batch``), with any number of rows.
+
+    ``path`` is relative to the data root. ``max_examples`` keeps that many training rows, drawn by seed.
+    """
+
+    kind: Literal["cifar10"] = "cifar10"
+    path: str = "cifar-10-batches-py"
+    max_examples: Positive | None = None
+
+    task: ClassVar[Task] = "classification"
+    in_channels: ClassVar[int] = 3
+    num_classes: ClassVar[int] = 10
+    image_size: ClassVar[int] = 32
+
+
+@declaration
+class Ham10000:
+    """HAM10000 skin lesions with binary masks, in the official layout or in SplitFedZip's.
+
+    ``path`` is relative to the data root; its default is ``HAM10000`` (official) or ``HAM10K`` (splitfedzip).
+    ``max_pairs`` keeps that many pairs in all, ``test_fraction`` of them become the test split (official
+    layout; the other one brings its own splits and clients).
+    """
+
+    kind: Literal["ham10000"] = "ham10000"
+    layout: Literal["official", "splitfedzip"] = "official"
+    path: str | None = None
+    image_size: Positive = 256
+    max_pairs: Positive | None = None
+    test_fraction: Fraction = 0.1
+
+    task: ClassVar[Task] = "segmentation"
+    in_channels: ClassVar[int] = 3
+    num_classes: ClassVar[int] = 2
+
+    @property
+    def folder(self) -> str:
+        """The folder below the data root."""
+        return self.path or {"official": "HAM10000", "splitfedzip": "HAM10K"}[self.layout]
+
+
+@declaration
+class ImageMaskFolder:
+    """Any folder of image/mask pairs.
+
+    ``path`` is relative to the data root; ``images`` and ``masks`` are glob patterns inside it. An image and
+    a mask belong together when the mask's stem is the image's stem plus ``mask_suffix``. ``grey_to_class``
+    says which class a grey level of the mask means; other levels (JPEG noise) take the nearest one.
+    """
+
+    kind: Literal["image-mask-folder"] = "image-mask-folder"
+    path: str
+    images: str = "images/*"
+    masks: str = "masks/*"
+    mask_suffix: str = ""
+    grey_to_class: Annotated[
+        dict[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]], Field(min_length=2)
+    ] = Field(default_factory=lambda: {0: 0, 255: 1})
+    image_size: Positive = 256
+    max_pairs: Positive | None = None
+    test_fraction: Fraction = 0.2
+
+    task: ClassVar[Task] = "segmentation"
+    in_channels: ClassVar[int] = 3
+
+    @property
+    def num_classes(self) -> int:
+        """One more than the largest class of the map."""
+        return max(self.grey_to_class.values()) + 1
+
+
+@declaration
+class Synthetic:
+    """Invented images, drawn by seed: noisy class patterns, or bright ellipses with their masks."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    task: Task = "classification"
+    num_train: Positive = 512
+    num_test: Positive = 128
+    image_size: Annotated[int, Field(ge=4)] = 16
+    in_channels: Positive = 1
+    num_classes: Annotated[int, Field(ge=2)] = 4
+    noise: Annotated[float, Field(ge=0)] = 0.3
+
+
+AnyDataset = Annotated[
+    Digits | Cifar10 | Ham10000 | ImageMaskFolder | Synthetic,
+    Field(discriminator="kind"),
+]
+
+# ---------------------------------------------------------------- partitions
+
+
+@declaration
+class Iid:
+    """Equal shares of a random permutation; sizes differ by one at most."""
+
+    kind: Literal["iid"] = "iid"
+
+
+@declaration
+class Dirichlet:
+    """Label skew: each class is dealt out by one draw of Dirichlet(alpha) over the clients.
+
+    The whole deal is drawn again, up to 1,000 times, until every client has ``min_examples``.
+
+    Source: Hsu et al., arXiv 1909.06335; the redraw as in Li et al., arXiv 2102.02079.
+    """
+
+    kind: Literal["dirichlet"] = "dirichlet"
+    alpha: Annotated[float, Field(gt=0)]
+    min_examples: Positive = 1
+
+
+@declaration
+class Counts:
+    """An explicit number of examples per client, as SplitFedZip has it; what is over stays unused."""
+
+    kind: Literal["counts"] = "counts"
+    counts: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+@declaration
+class Fractions:
+    """Shares per client, relative to their sum; all examples are dealt, and every client has at least one."""
+
+    kind: Literal["fractions"] = "fractions"
+    fractions: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
+@declaration
+class Folders:
+    """One client per client folder of the data set (only layouts that have such folders)."""
+
+    kind: Literal["folders"] = "folders"
+
+
+AnyPartition = Annotated[
+    Iid | Dirichlet | Counts | Fractions | Folders,
+    Field(discriminator="kind"),
+]
+
+# ---------------------------------------------------------------- models
+
+
+@declaration
+class Cnn:
+    """A small CNN for 8x8 to 32x32 images; cut after ``conv1``, or U-shaped after ``conv1`` and ``conv3``.
+
+    ``width`` is the number of channels of its first convolution.
+    """
+
+    kind: Literal["cnn"] = "cnn"
+    width: Positive = 16
+    norm: Literal["batch", "none"] = "batch"
+
+    stages: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "conv3", "head")
+    skips: ClassVar[Skips] = {}
+
+
+@declaration
+class ResNet18:
+    """ResNet18; cut after ``layer1b`` (64x32x32 on CIFAR), or U-shaped after ``layer1b`` and ``layer4b``.
+
+    ``stem = "cifar"`` is one 3x3 convolution, ``"imagenet"`` a 7x7 of stride 2 and a max-pool; 64 is the
+    paper's ``width``.
+
+    Source: He et al., arXiv 1512.03385.
+    """
+
+    kind: Literal["resnet18"] = "resnet18"
+    width: Positive = 64
+    stem: Literal["cifar", "imagenet"] = "cifar"
+
+    stages: ClassVar[tuple[str, ...]] = (
+        *("stem", "layer1a", "layer1b", "layer2a", "layer2b"),
+        *("layer3a", "layer3b", "layer4a", "layer4b", "head"),
+    )
+    skips: ClassVar[Skips] = {}
+
+
+@declaration
+class UNet:
+    """SplitFedZip's U-Net; cut after ``enc2a`` and ``dec2a`` as published, or ``enc1a`` and ``dec1a`` (shallow).
+
+    ``width`` is the number of channels at full resolution, 32 in the paper.
+
+    Source: SplitFedZip, arXiv 2412.17150.
+    """
+
+    kind: Literal["unet"] = "unet"
+    width: Positive = 32
+
+    stages: ClassVar[tuple[str, ...]] = (
+        *("enc1a", "enc1b", "enc2a", "enc2b", "enc3", "enc4", "middle"),
+        *("dec4", "dec3", "dec2a", "dec2b", "dec1a", "dec1b", "head"),
+    )
+    skips: ClassVar[Skips] = {
+        "e1": ("enc1b", "dec1a"),
+        "e2": ("enc2b", "dec2a"),
+        "e3": ("enc3", "dec3"),
+        "e4": ("enc4", "dec4"),
+    }
+
+
+AnyModel = Annotated[
+    Cnn | ResNet18 | UNet,
+    Field(discriminator="kind"),
+]
+
+
+def stage_names(model: AnyModel) -> tuple[str, ...]:
+    """Return the names of a model's stages, in order; a cut is made after a named stage.
+
+    >>> stage_names(Cnn())
+    ('conv1', 'conv2', 'conv3', 'head')
+    """
+    return model.stages
+
+
+# ---------------------------------------------------------------- optimisers
+
+
+@declaration
+class Sgd:
+    """Stochastic gradient descent."""
+
+    kind: Literal["sgd"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+@declaration
+class Adam:
+    """Adam with torch's defaults."""
+
+    kind: Literal["adam"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+AnyOptimiser = Annotated[Sgd | Adam, Field(discriminator="kind")]
+Optimiser = AnyOptimiser
