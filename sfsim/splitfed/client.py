@@ -1,0 +1,57 @@
+"""A client: it keeps the data, the front end and, U-shaped, the back end of the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Party, Process
+
+if TYPE_CHECKING:
+    from sfsim.workload.work import Minibatch
+
+
+class Client(Party):
+    """One client.
+
+    Parameters
+    ----------
+    u_shaped : bool
+        Two cuts: the loss is computed here and labels never leave.
+    start_s : float
+        When the client joins, in simulated seconds.
+    """
+
+    def __init__(self, *args: Any, u_shaped: bool, start_s: float = 0.0) -> None:
+        super().__init__(*args)
+        self.u_shaped, self.start_s = u_shaped, start_s
+
+    def receive_model(self, round: int, sender: str = FED_SERVER) -> Process:
+        """Wait for the client-side model of a round and take it over."""
+        start_s = self.env.now
+        message = yield from self.receive("client model", sender)
+        # Until the model sets out, this client waits for the others; the transfer itself is the message's.
+        waited_until_s = max(start_s, message.queued_s)
+        if waited_until_s > start_s:
+            self.log_wait("barrier", start_s, self.name, round, waited_until_s)
+        yield from self.compute(self.workload.model_in(self.name, self.name, round, message.payload))
+
+    def send_model(self, round: int, destination: str = FED_SERVER) -> Process:
+        """Send the client-side model on: to the fed server, or to the next client."""
+        outgoing = yield from self.compute(self.workload.model_out(self.name, self.name, round))
+        yield self.send(destination, outgoing)
+
+    def train(self, at: Minibatch) -> Process:
+        """One minibatch: smashed data up, gradient down; U-shaped, a visit to the back end between them."""
+        outgoing = yield from self.compute(self.workload.client_forward(self.name, at))
+        self.send(MAIN_SERVER, outgoing)
+        if self.u_shaped:
+            message = yield from self.receive("smashed data", MAIN_SERVER)
+            outgoing = yield from self.compute(self.workload.client_tail(self.name, at, message.payload))
+            self.send(MAIN_SERVER, outgoing)
+        message = yield from self.receive("gradient", MAIN_SERVER)
+        yield from self.compute(self.workload.client_backward(self.name, at, message.payload))
+
+    def train_round(self, round: int) -> Process:
+        """All minibatches of all local epochs of a global round."""
+        for at in self.workload.plan(self.name, round):
+            yield from self.train(at)

@@ -1,0 +1,57 @@
+"""The main server: it keeps the server-side model, one for all clients or one copy for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sfsim.splitfed.party import Party, Process
+
+if TYPE_CHECKING:
+    from sfsim.network import Message
+    from sfsim.workload.work import Minibatch
+
+
+class MainServer(Party):
+    """The main server.
+
+    Parameters
+    ----------
+    u_shaped : bool
+        Two cuts: smashed data go back down, and the gradient comes from the client.
+    one_model : bool
+        All clients share one server-side model, so a U-shaped visit holds it from forward to backward.
+    """
+
+    def __init__(self, *args: Any, u_shaped: bool, one_model: bool) -> None:
+        super().__init__(*args)
+        self.u_shaped, self.one_model = u_shaped, one_model
+
+    def serve(self, client: str, at: Minibatch, message: Message | None = None) -> Process:
+        """One minibatch of one client: forward, backward, gradient down, optimiser step.
+
+        The gradient is computed with the weights before the step and sent before it.
+        """
+        if message is None:
+            message = yield from self.receive("smashed data", client)
+        if message.delivered_s < self.env.now:
+            self.log_wait("turn", message.delivered_s, client, at.round)
+        outgoing = yield from self.compute(self.workload.server_forward(client, at, message.payload))
+        gradient = None
+        if self.u_shaped:
+            self.send(client, outgoing)
+            start_s = self.env.now
+            gradient = (yield from self.receive("gradient", client)).payload
+            if self.one_model:
+                self.log_wait("hold", start_s, client, at.round)
+        outgoing = yield from self.compute(self.workload.server_backward(client, at, gradient))
+        self.send(client, outgoing)
+        yield from self.compute(self.workload.server_step(client, at))
+
+    def serve_round(self, client: str, round: int) -> Process:
+        """All minibatches of one client in a global round."""
+        for at in self.workload.plan(client, round):
+            yield from self.serve(client, at)
+
+    def aggregate(self, round: int) -> Process:
+        """Average the copies of the server-side model."""
+        yield from self.compute(self.workload.aggregate(self.name, round))

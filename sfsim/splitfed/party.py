@@ -1,0 +1,119 @@
+"""A party: a name, an inbox, a device, and the three verbs compute, send and receive."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from sfsim.ledger import AccessRecord, ComputationRecord
+
+if TYPE_CHECKING:
+    import simpy
+
+    from sfsim.device import DeviceServer
+    from sfsim.ledger import Ledger
+    from sfsim.network import Message, Network
+    from sfsim.payload import Outgoing
+    from sfsim.workload.work import Work, Workload
+
+Process = Generator["simpy.Event", Any, Any]
+
+MAIN_SERVER = "main server"
+FED_SERVER = "fed server"
+
+
+class Party:
+    """One of client, main server, fed server; what they have in common.
+
+    Parameters
+    ----------
+    name : str
+        Name in the network and in the ledger.
+    env, network, device, workload, ledger
+        The simulated clock, the network, the machine that it computes on, what there is to do, and the record.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        env: simpy.Environment,
+        network: Network,
+        device: DeviceServer,
+        workload: Workload,
+        ledger: Ledger,
+    ) -> None:
+        self.name, self.env, self.network = name, env, network
+        self.device, self.workload, self.ledger = device, workload, ledger
+        self.inbox = network.inbox(name)
+
+    def compute(self, work: Work) -> Generator[simpy.Event, Any, Outgoing | None]:
+        """Queue for the device, spend the work's cost on it, and return what is to be sent."""
+        key = work.key
+
+        def begin() -> None:
+            for access in work.accesses:
+                self.ledger.accesses.append(
+                    AccessRecord(
+                        order=len(self.ledger.accesses),
+                        time_s=self.env.now,
+                        shared=access.shared,
+                        mode=access.mode,
+                        party=key.party,
+                        operation=key.operation,
+                        round=key.round,
+                        epoch=key.epoch,
+                        minibatch=key.minibatch,
+                    )
+                )
+            work.start()
+
+        yield from self.device.spend(
+            work.costs,
+            operation=key.operation,
+            client=key.client,
+            round=key.round,
+            epoch=key.epoch,
+            minibatch=key.minibatch,
+            on_start=begin,
+        )
+        return work.collect()
+
+    def send(self, destination: str, outgoing: Outgoing | None) -> simpy.Event:
+        """Hand a payload to the network; the event fires when its last byte has been delivered."""
+        assert outgoing is not None, "a work that feeds the network returned nothing to send"
+        return self.network.send(self.name, destination, outgoing)
+
+    def receive(self, kind: str, sender: str | None = None) -> Generator[simpy.Event, Any, Message]:
+        """Wait for the next message of a kind, of one sender or of any."""
+        return (yield from self.inbox.receive(kind=kind, sender=sender))
+
+    def wait(self, event: simpy.Event, phase: str, client: str = "", round: int = 0) -> Process:
+        """Wait for an event, and write down how long it took."""
+        start_s = self.env.now
+        value = yield event
+        if self.env.now > start_s:
+            self.log_wait(phase, start_s, client, round)
+        return value
+
+    def log_wait(
+        self, phase: str, start_s: float, client: str = "", round: int = 0, end_s: float | None = None
+    ) -> None:
+        """Write down a wait that ended (now, unless told)."""
+        self.ledger.computations.append(
+            ComputationRecord(
+                party=self.name,
+                client=client,
+                phase=phase,
+                operation="wait",
+                round=round,
+                epoch=0,
+                minibatch=0,
+                flops=0.0,
+                bytes_touched=0.0,
+                serial_symbols=0.0,
+                launches=0.0,
+                start_s=start_s,
+                end_s=self.env.now if end_s is None else end_s,
+                joules=0.0,
+            )
+        )

@@ -1,0 +1,47 @@
+"""SplitFedV2: one server-side model, which visits the clients one after another in a fresh random order.
+
+Source: Thapa, Mahawaga Arachchige, Camtepe, Sun. SplitFed: When Federated Learning Meets Split Learning.
+AAAI 2022, section "SFLV2".
+
+::
+
+    fed server   sends W_c to every client in S_t
+    client k     in parallel: forward W_c[k]; smashed data up; ... as in SplitFedV1
+    main server  for each client k in random order: all its minibatches of all local epochs:
+                     forward, backward, step the one W_s
+    fed server   W_c = sum of n_k/n W_c[k]; W_s is not averaged
+
+With ``server_order = "arrival"`` the server takes minibatches of any client as they arrive, which is what most
+published code does in effect.
+"""
+
+from __future__ import annotations
+
+from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.party import Process
+from sfsim.splitfed.referee import Referee
+from sfsim.splitfed.schedule import Schedule
+from sfsim.splitfed.splitfed_v1 import client_process, fed_server_process
+
+__all__ = ["ONE_SERVER_MODEL", "client_process", "fed_server_process", "main_server_process"]
+
+ONE_SERVER_MODEL = True
+
+
+def main_server_process(server: MainServer, schedule: Schedule, referee: Referee, order: str) -> Process:
+    """What the main server does."""
+    for round in schedule.rounds:
+        if order == "permutation":
+            for client in schedule.permutation(round):
+                yield from server.serve_round(client, round)
+        else:
+            yield from serve_in_order_of_arrival(server, schedule, round)
+        referee.model_ready(round)
+
+
+def serve_in_order_of_arrival(server: MainServer, schedule: Schedule, round: int) -> Process:
+    """Serve all minibatches of a round, whoever's smashed data come next."""
+    plans = {client: iter(server.workload.plan(client, round)) for client in schedule.selected(round)}
+    for _ in range(sum(len(server.workload.plan(client, round)) for client in plans)):
+        message = yield from server.receive("smashed data")
+        yield from server.serve(message.source, next(plans[message.source]), message)
