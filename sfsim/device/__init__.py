@@ -1,7 +1,7 @@
 """How long (s) and how much energy (J) a computation takes on a given machine.
 
-A `Device` is a frozen profile (one TOML file of ``scenarios/devices/``); a `Variation` says how its speed varies
-from minibatch to minibatch; `sfsim.device.server.DeviceServer` puts work on it in simulated time; and
+A `Device` is a frozen profile (one TOML file of ``scenarios/devices/``); a `Variation` says how its speed
+varies from minibatch to minibatch; `sfsim.device.server.DeviceServer` puts work on it in simulated time; and
 `sfsim.device.calibrate.calibrate` measures the machine at hand.
 """
 

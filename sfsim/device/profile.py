@@ -51,8 +51,8 @@ class Device:
     launch_overhead_s : float
         Seconds from one operator's start to the next one's when neither has anything to compute.
     symbols_per_s : float
-        Symbols that the host processor handles one after another (entropy coding, sorting, packing), its memory
-        traffic included.
+        Symbols that the host processor handles one after another (entropy coding, sorting, packing), its
+        memory traffic included.
     memory_bytes : int
         Memory that weights, optimiser state and activations must fit into.
     idle_power_w, active_power_w : float
@@ -106,7 +106,7 @@ class Device:
         multicore architectures", CACM 52(4), 2009; the two serial terms are ours.
 
         Left out: caches (all traffic is charged as main-memory traffic), and the roofline of each operator
-        by itself: the sums of a phase are compared, which is never slower than operator by operator.
+        by itself: the sums of a phase are compared, which gives at most what operator by operator would.
         """
         arithmetic_s = cost.flops / (self.peak_flops * self.efficiency)
         memory_s = cost.bytes_touched / self.memory_bandwidth_bytes_per_s

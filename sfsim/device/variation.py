@@ -4,6 +4,7 @@ from math import exp
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from sfsim import seeds
 from sfsim.declaration import declaration
@@ -17,8 +18,8 @@ class Variation:
     ----------
     law : {"none", "lognormal", "shifted-exponential"}
         ``"lognormal"``: exp(sigma Z - sigma^2 / 2) with Z standard normal, so the mean is 1.
-        ``"shifted-exponential"``: 1 + E with E exponential, so the profile is the fastest case and the mean is
-        1 + `mean_excess`.
+        ``"shifted-exponential"``: 1 + E with E exponential, so the profile is the fastest case and the mean
+        is 1 + `mean_excess`.
     sigma : float, optional
         Standard deviation of the logarithm; with ``"lognormal"`` only.
     mean_excess : float, optional
@@ -43,7 +44,7 @@ class Variation:
     def _check(self) -> "Variation":
         for law, key in (("lognormal", "sigma"), ("shifted-exponential", "mean_excess")):
             if (self.law == law) != (getattr(self, key) is not None):
-                raise ValueError(f"{key} with law = {law!r}, and only there")
+                raise PydanticCustomError("variation", f"{key} with law = {law!r}, and only there")
         return self
 
     def factor(self, seed: int, *names: str | int) -> float:
