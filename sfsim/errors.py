@@ -70,6 +70,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
 
     >>> did_you_mean("latency_ms", ["latency_s", "rate_bps"])
     "Did you mean 'latency_s'?"
+    >>> did_you_mean("MJI", ["accuracy", "mji"])
+    "Did you mean 'mji'?"
     """
-    close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else None
+    plain = {choice.casefold().replace("-", "_"): choice for choice in choices}
+    close = get_close_matches(word.casefold().replace("-", "_"), list(plain), n=1, cutoff=0.6)
+    return f"Did you mean {plain[close[0]]!r}?" if close else None

@@ -1,0 +1,97 @@
+"""How every declaration is made: a frozen, strict pydantic dataclass, checked alike from Python and TOML."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from sfsim.declaration.complaint import Loc, locate, misfit, translate
+from sfsim.errors import ConfigError, did_you_mean
+
+__all__ = ["Loc", "declaration", "locate", "misfit", "no_such_file", "read_toml", "translate", "validate"]
+
+T = TypeVar("T")
+
+_CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def declaration(cls: type[T]) -> type[T]:
+    """Make `cls` a declaration: frozen, keyword-only, no extra keys, no silent conversion.
+
+    A wrong value raises ConfigError, whether it comes from Python (the place is then the class) or from a
+    file (`validate`). What one field cannot check, ``__post_init__`` does by raising `misfit`.
+
+    >>> @declaration
+    ... class Speed:
+    ...     rate_bps: float
+    >>> Speed(rate_mbps=3)
+    Traceback (most recent call last):
+        ...
+    sfsim.errors.ConfigError: Speed, rate_mbps: found an unknown key, expected a key of this table. \
+Units are part of the key: write rate_bps = 3000000
+    """
+    built = dataclass(cls, frozen=True, kw_only=True, config=_CONFIG)  # type: ignore[call-overload]
+    check = built.__init__
+
+    @wraps(check)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            check(self, *args, **kwargs)
+        except ValidationError as error:
+            raise translate(error, built, built.__name__, kwargs) from None
+
+    built.__init__ = __init__  # type: ignore[method-assign]
+    return built  # type: ignore[return-value]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a missing or malformed one is a ConfigError that names it."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_such_file(path, str(path), "a TOML file") from None
+    except OSError as error:
+        found = (
+            "a directory" if isinstance(error, IsADirectoryError) else f"a file that cannot be read ({error})"
+        )
+        raise ConfigError(str(path), found, "a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"text that is not TOML ({error})", "a TOML file") from None
+
+
+def no_such_file(path: Path, place: str, expected: str) -> ConfigError:
+    """Return the error for a file that does not exist, with the closest name beside it."""
+    found = "no such file" if str(path) == place else f"{str(path)!r}, which does not exist"
+    if not path.parent.is_dir():
+        return ConfigError(place, found, expected, f"The folder {str(path.parent)!r} does not exist either.")
+    return ConfigError(
+        place, found, expected, did_you_mean(path.name, sorted(p.name for p in path.parent.iterdir()))
+    )
+
+
+def validate(kind: Any, table: Any, place: str, origins: Mapping[Loc, str] | None = None) -> Any:
+    """Build the declaration `kind` (a class or a union) from a TOML table, or raise one ConfigError.
+
+    Parameters
+    ----------
+    kind : type
+        A declaration, or an annotated union of declarations told apart by their key ``kind``.
+    table : Any
+        What `tomllib` read.
+    place : str
+        Where it stands, for the error.
+    origins : mapping, optional
+        For the places (tuples of keys and list indices) whose value came from another file, that file.
+    """
+    try:
+        # JSON mode is strict about values (no "3" for 3, no true for 1) and lax about containers.
+        return TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        raise translate(error, kind, place, table, origins) from None

@@ -1,0 +1,224 @@
+"""From pydantic's complaint to one line that a user can act on: place, found, expected, and a way out."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
+
+from sfsim.declaration.fields import (
+    allowed,
+    classes,
+    describe,
+    element,
+    keys,
+    list_words,
+    names,
+    options,
+    spell,
+    tag,
+)
+from sfsim.errors import ConfigError, did_you_mean
+
+Loc = tuple[str | int, ...]
+
+_STANDARD = frozenset(get_args(ErrorType))
+_EXTRA = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+# Endings that say another unit than ours: the right ending, and what to multiply the number by.
+_UNITS = {
+    "ns": ("s", 1e-9),
+    "us": ("s", 1e-6),
+    "ms": ("s", 1e-3),
+    "sec": ("s", 1.0),
+    "seconds": ("s", 1.0),
+    "min": ("s", 60.0),
+    "minutes": ("s", 60.0),
+    "h": ("s", 3600.0),
+    "kbps": ("bps", 1e3),
+    "mbps": ("bps", 1e6),
+    "gbps": ("bps", 1e9),
+    "kbit": ("bps", 1e3),
+    "mbit": ("bps", 1e6),
+    "gbit": ("bps", 1e9),
+    "khz": ("hz", 1e3),
+    "mhz": ("hz", 1e6),
+    "ghz": ("hz", 1e9),
+    "kb": ("bytes", 1e3),
+    "mb": ("bytes", 1e6),
+    "gb": ("bytes", 1e9),
+    "mib": ("bytes", 2.0**20),
+    "gib": ("bytes", 2.0**30),
+    "mw": ("w", 1e-3),
+    "kw": ("w", 1e3),
+    "km": ("m", 1e3),
+    "percent": ("fraction", 1e-2),
+    "gflops": ("flops", 1e9),
+    "tflops": ("flops", 1e12),
+}
+
+
+def misfit(at: str | Loc, found: str, expected: str, hint: str | None = None) -> PydanticCustomError:
+    """Return what a declaration's ``__post_init__`` raises when its keys do not fit together.
+
+    Parameters
+    ----------
+    at : str or tuple
+        The key (or keys and list indices), relative to the declaration that raises.
+    found, expected : str
+        As in `sfsim.errors.ConfigError`.
+    hint : str, optional
+        A way out.
+    """
+    where = (at,) if isinstance(at, str) else tuple(at)
+    context = {"at": where, "found": found, "expected": expected, "hint": hint}
+    return PydanticCustomError("misfit", "expected {expected}", context)
+
+
+def translate(
+    error: ValidationError,
+    kind: Any,
+    place: str,
+    table: Any = None,
+    origins: Mapping[Loc, str] | None = None,
+) -> ConfigError:
+    """Turn pydantic's most telling complaint into a ConfigError.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic raised.
+    kind : type
+        What was validated against.
+    place : str
+        The file or class that the values stand in.
+    table : dict, optional
+        What was validated, to name list entries by their ``name``.
+    origins : mapping, optional
+        For the places whose value came from another file, that file.
+    """
+    details = error.errors(include_url=False)
+    # A misspelt key also makes the right one missing: the misspelt one tells more.
+    first = min(
+        details, key=lambda item: 0 if item["type"] in _EXTRA else 2 if item["type"] in _MISSING else 1
+    )
+    loc, expected_kind, parent = _walk(kind, first["loc"])
+    loc, found, expected, hint = _sentence(first, loc, expected_kind, parent)
+    return ConfigError(locate(loc, place, table, origins), found, expected, hint)
+
+
+def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, str] | None = None) -> str:
+    """Say where `loc` stands: the file it was really written in, the table, the key.
+
+    >>> locate(("clients", 0, "uplink", "rate_bps"), "a.toml", {"clients": [{"name": "phone"}]})
+    'a.toml, [clients "phone" uplink] rate_bps'
+    >>> locate(("cut_layers", 1), "a.toml"), locate(("seed",), "a.toml"), locate((), "a.toml")
+    ('a.toml, cut_layers[1]', 'a.toml, seed', 'a.toml')
+    """
+    for length in range(len(loc), 0, -1):
+        if origins and loc[:length] in origins:
+            table, place, loc = _below(table, loc[:length]), origins[loc[:length]], loc[length:]
+            break
+    if not loc:
+        return place
+    end = len(loc)
+    while end > 1 and isinstance(loc[end - 1], int):
+        end -= 1
+    key = str(loc[end - 1]) + "".join(f"[{index}]" for index in loc[end:])
+    header = ""
+    for depth, part in enumerate(loc[: end - 1]):
+        if isinstance(part, int):
+            name = _below(table, (*loc[:depth], part, "name"))
+            header += f' "{name}" ' if isinstance(name, str) else f"[{part}]."
+        else:
+            header += part if not header or header[-1] in " ." else f".{part}"
+    header = header.strip(" .")
+    return f"{place}, [{header}] {key}" if header else f"{place}, {key}"
+
+
+def _below(value: Any, loc: Iterable[str | int]) -> Any:
+    for part in loc:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            value = getattr(value, str(part), None)
+    return value
+
+
+def _walk(kind: Any, loc: Loc) -> tuple[Loc, Any, type | None]:
+    """Follow a place through the types: drop the union tags in it; return the last type and its table."""
+    clean: list[str | int] = []
+    parent: type | None = None
+    chosen = False
+    for part in loc:
+        choices = options(kind) if kind is not None else []
+        named = next((option for option in choices if part in names(option)), None)
+        if not chosen and len(choices) > 1 and named is not None:
+            kind, chosen = named, True
+            continue
+        chosen = False
+        clean.append(part)
+        if isinstance(part, int):
+            kind, parent = element(kind, part), None
+            continue
+        found = classes(kind) if kind is not None else []
+        parent = found[0] if len(found) == 1 else None
+        info = keys(parent).get(part) if parent else None
+        kind = allowed(info) if info is not None else None
+    return tuple(clean), kind, parent
+
+
+def _sentence(
+    item: ErrorDetails, loc: Loc, kind: Any, parent: type | None
+) -> tuple[Loc, str, str, str | None]:
+    """Return the place, what was found, what was expected and a hint."""
+    code, context, value = item["type"], item.get("ctx", {}), item["input"]
+    if code == "misfit":
+        return (*loc, *context["at"]), context["found"], context["expected"], context["hint"]
+    if code in _EXTRA:
+        return loc, "an unknown key", *_known(str(loc[-1]), value, parent)
+    if code == "union_tag_invalid":
+        tags = re.findall(r"'([^']*)'", context["expected_tags"])
+        expected = f"one of {list_words([repr(tag) for tag in tags])}"
+        said = value.get("kind") if isinstance(value, dict) else context["tag"]
+        return (*loc, "kind"), spell(said), expected, did_you_mean(context["tag"], tags)
+    if code == "union_tag_not_found" and isinstance(value, dict):
+        tags = [repr(tag(cls)) for cls in classes(kind)]
+        return (*loc, "kind"), "nothing", f"one of {list_words(tags)}", None
+    found = "nothing" if code in _MISSING else spell(value)
+    if code == "literal_error":
+        words = re.findall(r"'([^']*)'", context["expected"])
+        hint = did_you_mean(value, words) if isinstance(value, str) else None
+        return loc, found, describe(kind) if kind else context["expected"], hint
+    if code == "finite_number":
+        return loc, found, "a finite number", None
+    # A complaint that a class formulated itself (a validator) is about its whole table: take its words.
+    own = code in ("value_error", "assertion_error") or code not in _STANDARD
+    if own or kind is None:
+        text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        return loc, "values" if "ArgsKwargs" in found else found, text, None
+    return loc, found, describe(kind), None
+
+
+def _known(key: str, value: Any, parent: type | None) -> tuple[str, str | None]:
+    """Return what may stand in the table instead of an unknown key, and the likely one."""
+    known = list(keys(parent)) if parent else []
+    hint = _unit(key, value, known) or did_you_mean(key, known)
+    return "a key of this table" if hint else f"one of {', '.join(known)}", hint
+
+
+def _unit(key: str, value: Any, known: list[str]) -> str | None:
+    stem, _, ending = key.lower().rpartition("_")
+    if ending not in _UNITS:
+        return None
+    right, factor = _UNITS[ending]
+    name = f"{stem}_{right}"
+    if name not in known:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"Units are part of the key: write {name} = {value * factor:.12g}"
+    return f"Units are part of the key: write {name}"
