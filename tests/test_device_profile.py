@@ -102,6 +102,7 @@ def test_every_catalogue_entry_is_complete(path: Path) -> None:
 def test_the_catalogue_is_ordered_as_everybody_knows() -> None:
     step = Cost(flops=1e10, bytes_touched=1e8, launches=100)
     names = ["raspberry-pi-4", "jetson-nano", "laptop-cpu", "rtx-3090", "a100", "infinitely-fast"]
+    assert {path.stem for path in CATALOGUE} > set(names)
     seconds = [load(CATALOGUE[0].parent / f"{name}.toml").seconds(step) for name in names]
     assert seconds == sorted(seconds, reverse=True)
 

@@ -46,9 +46,9 @@ class DeviceServer:
     Notes
     -----
     Running phases progress at one common speed: 1 with ``"fifo"`` and ``"unlimited"``,
-    min(1, slots / running) with ``"shared"`` (egalitarian processor sharing; L. Kleinrock, Queueing Systems II,
-    1976, chapter 4), times what throttling leaves. Ends are recomputed whenever the speed changes, so they are
-    exact.
+    min(1, slots / running) with ``"shared"`` (egalitarian processor sharing; L. Kleinrock, Queueing Systems
+    II, 1976, chapter 4), times what throttling leaves. Ends are recomputed whenever the speed changes, so
+    they are exact.
 
     A phase's joules are active power times its seconds at full speed: sharing divides the power among
     those who share it, and throttling lowers power and speed alike.
