@@ -1,0 +1,91 @@
+"""Which packets a link loses: independently, or in bursts.
+
+The luck of packet i depends on (seed, link, message, attempt, i) only. Two messages of different
+size, say from two codecs, therefore meet the same luck on the packets that both have.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from sfsim.declaration import declaration
+from sfsim.seeds import stream
+
+
+@declaration
+class Loss:
+    """Base of all loss declarations; ``title`` and ``source`` as for channels."""
+
+    title: str = ""
+    source: str = ""
+
+    def lost(self, seed: int, link_name: str, message_index: int, attempt: int, num_packets: int) -> np.ndarray:
+        """Return which of `num_packets` packets are lost: bool, shape (num_packets,).
+
+        A shorter message gets a prefix of what a longer one gets.
+        """
+        rng = stream(seed, "loss", link_name, message_index, attempt)
+        return self._draw(rng, num_packets)
+
+    def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
+        raise NotImplementedError
+
+
+@declaration
+class Bernoulli(Loss):
+    """Each packet is lost with the same probability, whatever happened to the others."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    probability: Annotated[float, Field(ge=0, lt=1)]
+
+    def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
+        return rng.random(num_packets) < self.probability
+
+
+@declaration
+class GilbertElliott(Loss):
+    """Bursts of loss: a two-state Markov chain, one step per packet.
+
+    Parameters
+    ----------
+    p, r : float
+        Probability to go from the good to the bad state, and back. The default loses 2 % in bursts of 10.
+    good_loss, bad_loss : float
+        Loss probability in each state.
+
+    The chain of every attempt of a message starts from its stationary law ``p / (p + r)``.
+    Mean loss ``(r * good_loss + p * bad_loss) / (p + r)``; mean stay in the bad state ``1 / r`` packets.
+
+    Source: Gilbert 1960; Elliott 1963.
+    Left out: memory from one message to the next.
+    """
+
+    kind: Literal["gilbert-elliott"] = "gilbert-elliott"
+    p: Annotated[float, Field(ge=0, le=1)] = 0.002
+    r: Annotated[float, Field(gt=0, le=1)] = 0.1
+    good_loss: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    bad_loss: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
+        draws = rng.random((num_packets, 2))  # rows, so that a prefix stays a prefix
+        bad = self._bad(draws[:, 0])
+        return np.asarray(draws[:, 1] < np.where(bad, self.bad_loss, self.good_loss))
+
+    def _bad(self, steps: np.ndarray) -> np.ndarray:
+        """Run the chain without a loop: each uniform forces a state, keeps it, or flips it.
+
+        With u < p the good state turns bad, and with u < 1 - r the bad one stays bad. So u below both forces
+        "bad", u above both forces "good", and between them the state is kept (p < 1 - r) or flipped.
+        """
+        low, high = sorted((self.p, 1 - self.r))
+        forced = (steps < low) | (steps >= high)
+        state = steps < low
+        if len(steps):
+            forced[0] = True
+            state[0] = steps[0] < self.p / (self.p + self.r)
+        last_forced = np.maximum.accumulate(np.where(forced, np.arange(len(steps)), 0))
+        bad = state[last_forced]
+        if self.p > 1 - self.r:
+            bad = bad ^ ((np.arange(len(steps)) - last_forced) % 2 == 1)
+        return np.asarray(bad)
