@@ -1,0 +1,14 @@
+"""A run directory: write it, and read it back as DataFrames.
+
+A directory holds ``scenario.json`` (resolved), ``summary.json``, ``environment.json`` (versions, wall
+seconds, host: everything that may differ between two equal runs), one parquet file per table and, when a
+report was asked for, ``report.html`` and ``figures/``. `docs/results.md` explains every column.
+Equal ledgers give byte-identical parquet files: no time stamp, host name or path is in them.
+"""
+
+from sfsim.results.directory import claim, write
+from sfsim.results.progress import Progress
+from sfsim.results.result import Result
+from sfsim.results.target import TimeToTarget, kaplan_meier_quantile, time_to
+
+__all__ = ["Progress", "Result", "TimeToTarget", "claim", "kaplan_meier_quantile", "time_to", "write"]

@@ -1,0 +1,213 @@
+"""Write a run directory, whole or not at all, and never over another configuration's."""
+
+import json
+import math
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfsim.errors import ResultsError
+from sfsim.ledger import (
+    AccessRecord,
+    ComputationRecord,
+    EvaluationRecord,
+    Ledger,
+    LinkRecord,
+    MessageRecord,
+)
+from sfsim.results.result import Result
+
+if TYPE_CHECKING:
+    from sfsim.scenario import Target
+
+_TABLES = {
+    "messages": MessageRecord,
+    "computations": ComputationRecord,
+    "accesses": AccessRecord,
+    "evaluations": EvaluationRecord,
+    "links": LinkRecord,
+}
+_DIRECTIONS = {"up": "up", "down": "down"}  # peer and core messages are counted as "other"
+
+
+def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
+    """Return the directory that a run may fill, before any work is done for it.
+
+    Parameters
+    ----------
+    out : Path or None
+        What the user asked for; None means ``runs/NAME-<first 8 of the hash>``.
+    name, scenario_hash : str
+        The scenario's name, and its hash over all that decides the run.
+
+    Raises
+    ------
+    ResultsError
+        `out` is a file, holds another run, or holds things that are no run.
+    """
+    out = Path("runs") / f"{name}-{scenario_hash[:8]}" if out is None else out
+    if out.exists() and not out.is_dir():
+        raise ResultsError(f"{out}: found a file, expected a directory to fill; give another --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return out
+    try:
+        held = json.loads((out / "summary.json").read_text())
+        held_name, held_hash = str(held["name"]), str(held["scenario_hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ResultsError(
+            f"{out}: found files that are no run of sfsim, expected an absent or empty directory; "
+            "give another --out"
+        ) from None
+    if held_hash != scenario_hash:
+        raise ResultsError(
+            f"{out}: holds the run {held_name!r} ({held_hash[:8]}) and cannot take {name!r} "
+            f"({scenario_hash[:8]}), which is another configuration; give another --out"
+        )
+    return out
+
+
+def write(
+    out: Path,
+    ledger: Ledger,
+    *,
+    scenario_table: dict[str, Any],
+    scenario_hash: str,
+    environment: dict[str, Any],
+    target: "Target | None" = None,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a run directory, whole or not at all, and return its path.
+
+    Parameters
+    ----------
+    out : Path
+        Absent or empty: filled. Holding a run of the same hash: replaced. Anything else is refused.
+    ledger : Ledger
+        What happened.
+    scenario_table : dict
+        The resolved scenario, as JSON can hold it.
+    scenario_hash : str
+        Hash of all that decides the run.
+    environment : dict
+        Versions, wall-clock seconds, host facts: what two equal runs may differ in.
+    target : Target or None
+        What `summary.json` measures the time to.
+    notes : sequence of str
+        What the reader has to know, such as configured effects that never happened.
+
+    Raises
+    ------
+    ResultsError
+        See `claim`; also when the file system refuses.
+    """
+    name = str(scenario_table["name"])
+    out = claim(out, name, scenario_hash).absolute()
+    partial, old = out.with_name(out.name + ".partial"), out.with_name(out.name + ".old.partial")
+    try:
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for table, record in _TABLES.items():
+            rows = getattr(ledger, table)
+            columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(record)}
+            types = {f.name: f.type for f in fields(record)}
+            _write_parquet(partial / f"{table}.parquet", columns, types)
+        columns = _rounds(ledger)
+        types = {c: int if c in ("round", "minibatch") or "bytes" in c else float for c in columns}
+        _write_parquet(partial / "rounds.parquet", columns, types)
+        _write_json(partial / "scenario.json", scenario_table)
+        _write_json(partial / "environment.json", environment)
+        summary = {"name": name, "scenario_hash": scenario_hash, **_summary(ledger), "notes": list(notes)}
+        _write_json(partial / "summary.json", summary)
+        if target is not None:
+            summary["target"] = asdict(target)
+            summary["time_to_target"] = asdict(Result(partial).time_to(target))
+            _write_json(partial / "summary.json", summary)
+        if out.is_dir() and any(out.iterdir()):
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ResultsError(f"{out}: cannot be written ({error.strerror or error})") from error
+    return out
+
+
+def _write_parquet(path: Path, columns: dict[str, list[Any]], types: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    schema = pa.schema([pa.field(name, arrow[types[name]]) for name in columns])
+    pq.write_table(pa.table(columns, schema=schema), path, compression="zstd")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON cannot hold: NaN and infinity by null, tuples by lists, paths by text."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _rounds(ledger: Ledger) -> dict[str, list[Any]]:
+    """Pivot the evaluations of the global model: one row per evaluation, one column per number."""
+    rows: dict[tuple[int, int, float], dict[str, float]] = {}
+    names: dict[str, None] = {}  # an ordered set
+    for e in ledger.evaluations:
+        if e.client:
+            continue
+        column = f"{e.split}_{e.metric}" + ("_codec_off" if e.codec == "off" else "")
+        names[column] = None
+        rows.setdefault((e.round, e.minibatch, e.time_s), {})[column] = e.value
+    columns: dict[str, list[Any]] = {
+        "round": [key[0] for key in rows],
+        "minibatch": [key[1] for key in rows],
+        "time_s": [key[2] for key in rows],
+    }
+    columns |= {name: [row.get(name) for row in rows.values()] for name in names}
+    arrived = sorted((m for m in ledger.messages if m.delivered), key=lambda m: m.delivered_s)
+    for size in ("payload_bytes", "wire_bytes"):
+        for direction in ("up", "down", "other"):
+            mine = [m for m in arrived if _DIRECTIONS.get(m.direction, "other") == direction]
+            when = [m.delivered_s for m in mine]
+            total = list(accumulate((getattr(m, size) for m in mine), initial=0))
+            columns[f"{size}_{direction}"] = [total[bisect_right(when, time)] for time in columns["time_s"]]
+    return columns
+
+
+def _summary(ledger: Ledger) -> dict[str, Any]:
+    times: Iterable[float] = (
+        *(m.delivered_s if m.delivered else m.queued_s for m in ledger.messages),
+        *(c.end_s for c in ledger.computations),
+        *(e.time_s for e in ledger.evaluations),
+    )
+    messages = ledger.messages
+    return {
+        "end_s": max(times, default=0.0),
+        "rounds": len({m.round for m in messages} | {c.round for c in ledger.computations}),
+        "evaluations": len({(e.round, e.minibatch) for e in ledger.evaluations if not e.client}),
+        "messages": len(messages),
+        "payload_bytes": {
+            d: sum(m.payload_bytes for m in messages if _DIRECTIONS.get(m.direction, "other") == d)
+            for d in ("up", "down", "other")
+        },
+        "wire_bytes": {
+            d: sum(m.wire_bytes for m in messages if _DIRECTIONS.get(m.direction, "other") == d)
+            for d in ("up", "down", "other")
+        },
+        "joules": sum(c.joules for c in ledger.computations),
+        "target": None,
+        "time_to_target": None,
+    }
