@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sfsim.errors import ConfigError, did_you_mean
-from sfsim.learning.declarations import AnyModel
+from sfsim.learning.declarations import AnyModel, ResNet18
 
 
 def check_model_cuts(model: AnyModel, cuts: Sequence[str], place: str) -> None:
@@ -14,15 +14,22 @@ def check_model_cuts(model: AnyModel, cuts: Sequence[str], place: str) -> None:
 def check_image_size(model: AnyModel, image_size: int, place: str) -> None:
     """Raise ConfigError unless `model` can take square images of `image_size` pixels a side.
 
-    The U-Net halves its input four times and doubles it back, so that sides are multiples of 16.
+    The U-Net halves its input four times and doubles it back, so that sides are multiples of 16. The smallest
+    map of any model must be 2x2 or more: BatchNorm cannot train on one value per channel, which is what a
+    last minibatch of one example would leave.
     """
-    if model.kind == "unet" and image_size % 16:
-        nearest = max(16, round(image_size / 16) * 16)
+    if model.kind == "unet" and (image_size % 16 or image_size < 32):
+        nearest = max(32, round(image_size / 16) * 16)
+        expected = "a multiple of 16, at least 32, for the U-Net"
         raise ConfigError(
-            place, str(image_size), "a multiple of 16 for the U-Net", f"The nearest is {nearest}."
+            place, f"images of {image_size} pixels a side", expected, f"The nearest is {nearest}."
         )
-    if model.kind == "cnn" and image_size < 4:
-        raise ConfigError(place, str(image_size), "at least 4 for the CNN, which halves its input twice")
+    smallest = {"cnn": 8, "unet": 32}.get(model.kind, 9)
+    if isinstance(model, ResNet18) and model.stem == "imagenet":
+        smallest = 33
+    if image_size < smallest:
+        expected = f"at least {smallest} for the {model.kind}"
+        raise ConfigError(place, f"images of {image_size} pixels a side", expected)
 
 
 def check_cuts(

@@ -16,6 +16,7 @@ BatchNormRule = Literal["average", "local"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Pattern = Annotated[str, Field(pattern=r"^[^/]")]
 # Skip name -> (stage that saves it, stage that uses it).
 Skips = dict[str, tuple[str, str]]
 
@@ -92,8 +93,8 @@ class ImageMaskFolder:
 
     kind: Literal["image-mask-folder"] = "image-mask-folder"
     path: str
-    images: str = "images/*"
-    masks: str = "masks/*"
+    images: Pattern = "images/*"
+    masks: Pattern = "masks/*"
     mask_suffix: str = ""
     grey_to_class: Annotated[
         dict[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]], Field(min_length=2)
@@ -223,7 +224,7 @@ class ResNet18:
 
 @declaration
 class UNet:
-    """SplitFedZip's U-Net; cut after ``enc2a`` and ``dec2a`` as published, or ``enc1a`` and ``dec1a`` (shallow).
+    """SplitFedZip's U-Net; published cuts: ``enc2a`` and ``dec2a``, or (shallow) ``enc1a`` and ``dec1a``.
 
     ``width`` is the number of channels at full resolution, 32 in the paper.
 

@@ -1,0 +1,95 @@
+"""HAM10000: skin lesions with binary masks, in the official layout or in SplitFedZip's client folders.
+
+Source: Tschandl et al., doi:10.7910/DVN/DBW86T; client folders as the code of SplitFedZip (arXiv 2412.17150)
+reads them.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from sfsim.errors import DataError
+from sfsim.learning.dataset import TEST, TRAIN, VALIDATION, Dataset, assemble, draw_roles
+from sfsim.learning.declarations import Ham10000
+from sfsim.learning.image_folder import Pair, find_pairs, read_pairs, threshold
+from sfsim.learning.locate import locate
+
+_MASKS = "HAM10000_segmentations_lesion_tschandl"
+_DOWNLOAD = (
+    "download HAM10000_images_part_1.zip, HAM10000_images_part_2.zip, HAM10000_metadata and "
+    f"{_MASKS}.zip from https://doi.org/10.7910/DVN/DBW86T and unpack them into folders of these names there"
+)
+_DOWNLOAD_FOLDERS = (
+    "sort HAM10000 (https://doi.org/10.7910/DVN/DBW86T) into client_1, client_2, ... with "
+    "train_img, train_mask, test_img, test_mask, and mutual_img, mutual_mask"
+)
+
+
+def load_ham10000(
+    spec: Ham10000, root: Path | None, validation_fraction: float, rng: np.random.Generator
+) -> Dataset:
+    """Load HAM10000 in the layout that `spec` names."""
+    if spec.layout == "official":
+        return _official(spec, root, validation_fraction, rng)
+    return _client_folders(spec, root)
+
+
+def _official(
+    spec: Ham10000, root: Path | None, validation_fraction: float, rng: np.random.Generator
+) -> Dataset:
+    folder = locate("HAM10000 (official layout)", spec.folder, root, _MASKS, _DOWNLOAD)
+    images = sorted(folder.glob("HAM10000_images_part_*/*"))
+    pairs = find_pairs(images, sorted((folder / _MASKS).iterdir()), "_segmentation")
+    described = _metadata(folder)
+    pairs = [pair for pair in pairs if pair[0].stem in described]
+    if not pairs:
+        raise DataError(f"{folder}: no image has a mask and a line in the metadata: {_DOWNLOAD}")
+    lesions = np.array([described[image.stem][0] for image, _ in pairs])
+    diagnoses = np.array([described[image.stem][1] for image, _ in pairs])
+    if spec.max_pairs is not None and spec.max_pairs < len(pairs):
+        kept = np.sort(rng.permutation(len(pairs))[: spec.max_pairs])
+        pairs, lesions, diagnoses = [pairs[at] for at in kept], lesions[kept], diagnoses[kept]
+    inputs, masks = read_pairs(pairs, spec.image_size, threshold(127))
+    # Several images show one lesion: it must not be trained and tested on.
+    roles = draw_roles(lesions, spec.test_fraction, validation_fraction, rng)
+    labels = np.unique(diagnoses, return_inverse=True)[1]
+    return assemble(inputs, masks, roles, spec.task, spec.num_classes, labels=labels)
+
+
+def _metadata(folder: Path) -> dict[str, tuple[str, str]]:
+    """Image name -> lesion and diagnosis; the Dataverse names the file without a suffix."""
+    for name in ("HAM10000_metadata.csv", "HAM10000_metadata"):
+        if (folder / name).is_file():
+            with (folder / name).open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            if not rows or not {"image_id", "lesion_id", "dx"} <= rows[0].keys():
+                raise DataError(f"{folder / name} has no lines with lesion_id, image_id and dx")
+            return {row["image_id"]: (row["lesion_id"], row["dx"]) for row in rows}
+    raise DataError(f"{folder} has no HAM10000_metadata.csv, which says which images show one lesion")
+
+
+def _client_folders(spec: Ham10000, root: Path | None) -> Dataset:
+    """One client per folder: its train_* are trained on, its test_* validated on, mutual_* tested on."""
+    folder = locate("HAM10000 (SplitFedZip's layout)", spec.folder, root, "client_*", _DOWNLOAD_FOLDERS)
+    found: list[tuple[Pair, int, int]] = []
+    names = sorted(folder.glob("client_*"), key=lambda path: (len(path.name), path.name))
+    for client, path in enumerate(names):
+        for kind, role in (("train", TRAIN), ("test", VALIDATION)):
+            found += [(pair, role, client) for pair in _pairs(path / f"{kind}_img", path / f"{kind}_mask")]
+    found += [(pair, TEST, -1) for pair in _pairs(folder / "mutual_img", folder / "mutual_mask")]
+    if spec.max_pairs is not None and spec.max_pairs < len(found):
+        # Evenly over the list, so that every folder keeps its share.
+        found = [found[at] for at in np.linspace(0, len(found) - 1, spec.max_pairs).round().astype(int)]
+    roles = np.array([role for _, role, _ in found], dtype=np.int64)
+    clients = np.array([client for _, _, client in found], dtype=np.int64)
+    for client, path in enumerate(names):
+        if not ((clients == client) & (roles == TRAIN)).any():
+            hint = "; a larger max_pairs may help" if spec.max_pairs else ""
+            raise DataError(f"{path}: no pair of train_img/X.jpg and train_mask/X.png{hint}")
+    inputs, masks = read_pairs([pair for pair, _, _ in found], spec.image_size, threshold(100))
+    return assemble(inputs, masks, roles, spec.task, spec.num_classes, clients=clients)
+
+
+def _pairs(images: Path, masks: Path) -> list[Pair]:
+    return find_pairs(sorted(images.glob("*")), sorted(masks.glob("*")))

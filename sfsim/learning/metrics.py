@@ -1,0 +1,109 @@
+"""Evaluate a cut model: loss, and accuracy (classification) or mean Jaccard index (segmentation)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor
+
+from sfsim.learning.chain import Part
+from sfsim.learning.cut import Parts
+from sfsim.learning.dataset import Examples
+from sfsim.learning.declarations import LossName
+from sfsim.learning.losses import loss_function
+
+
+@torch.no_grad()
+def evaluate(
+    parts: Parts,
+    examples: Examples,
+    batch_size: int,
+    transmit: Callable[[Tensor, str], Tensor] | None = None,
+    loss: LossName = "cross-entropy",
+) -> dict[str, float]:
+    """Evaluate a model in eval mode; the parts are left in the mode they were in.
+
+    Parameters
+    ----------
+    parts : Parts
+        All on one device, to which the examples are moved.
+    examples : Examples
+        At least one.
+    batch_size : int
+        Examples at a time; it only matters to the Dice loss, which is defined over a minibatch.
+    transmit : callable, optional
+        ``transmit(smashed, slot)`` is applied at each cut, slot ``"smashed_up"`` or ``"smashed_down"``, and
+        gives what the other side receives (codec on); None passes tensors unchanged (codec off).
+    loss : str
+        ``"cross-entropy"`` or ``"dice"``.
+
+    Returns
+    -------
+    dict of str to float
+        ``"loss"`` (mean over examples) and ``"accuracy"`` or ``"mji"`` (see `MeanJaccard`).
+    """
+    if len(examples) == 0:
+        raise ValueError("no examples to evaluate")
+    device = next(parts.front_end.parameters()).device
+    send = transmit or (lambda smashed, slot: smashed)
+    loss_sum, correct, jaccard = 0.0, 0, MeanJaccard()
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(_eval_mode(part))
+        for start in range(0, len(examples), batch_size):
+            x, targets = examples.batch(slice(start, start + batch_size), device)
+            smashed, skips = parts.front_end(x)
+            logits, _ = parts.server_side(send(smashed, "smashed_up"))
+            if parts.back_end is not None:
+                logits, _ = parts.back_end(send(logits, "smashed_down"), skips)
+            loss_sum += loss_function(loss)(logits, targets).item() * len(targets)
+            prediction = logits.argmax(1)
+            if targets.ndim == 1:
+                correct += int((prediction == targets).sum())
+            else:
+                jaccard.add(prediction, targets, logits.shape[1])
+    mean_loss = loss_sum / len(examples)
+    if targets.ndim == 1:
+        return {"loss": mean_loss, "accuracy": correct / len(examples)}
+    return {"loss": mean_loss, "mji": jaccard.mean()}
+
+
+class MeanJaccard:
+    """Mean Jaccard index (MJI) over the classes 1 to C-1, so without the background.
+
+    The Jaccard index of each class is taken per image; an image in which the class is absent from prediction
+    and target alike says nothing about it and is skipped. Each class is averaged over its images, then the
+    classes that occurred at all are averaged; with none at all the mean is NaN.
+
+    Source: SplitFedZip, arXiv 2412.17150, which leaves absent classes undefined.
+    """
+
+    def __init__(self) -> None:
+        self._sums: Tensor | float = 0.0
+        self._images: Tensor | float = 0.0
+
+    def add(self, prediction: Tensor, targets: Tensor, num_classes: int) -> None:
+        """Add a minibatch of int64 class maps (N, H, W)."""
+        classes = torch.arange(1, num_classes, device=targets.device).view(1, -1, 1)
+        is_predicted = prediction.flatten(1).unsqueeze(1) == classes
+        is_target = targets.flatten(1).unsqueeze(1) == classes
+        overlap = (is_predicted & is_target).sum(2)
+        union = (is_predicted | is_target).sum(2)
+        self._sums = self._sums + (overlap.double() / union.clamp_min(1)).sum(0).cpu()
+        self._images = self._images + (union > 0).sum(0).cpu()
+
+    def mean(self) -> float:
+        """The mean over all minibatches added so far."""
+        sums, images = torch.as_tensor(self._sums), torch.as_tensor(self._images)
+        return (sums[images > 0] / images[images > 0]).mean().item()
+
+
+@contextmanager
+def _eval_mode(part: Part) -> Iterator[None]:
+    modes = [(module, module.training) for module in part.modules()]
+    part.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

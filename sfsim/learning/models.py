@@ -1,0 +1,39 @@
+"""Build the model that a scenario declares, from a seed and without touching the global random state."""
+
+import torch
+
+from sfsim import seeds
+from sfsim.learning.chain import Chain
+from sfsim.learning.cnn import cnn
+from sfsim.learning.declarations import AnyModel, Cnn, ResNet18
+from sfsim.learning.resnet import resnet18
+from sfsim.learning.unet import unet
+
+
+def build(model: AnyModel, in_channels: int, num_classes: int, seed: int) -> Chain:
+    """Return the declared model as a chain of stages, in training mode, on the CPU.
+
+    Parameters
+    ----------
+    model : AnyModel
+        Which network, how wide.
+    in_channels, num_classes : int
+        From the data set.
+    seed : int
+        Decides the first weights, the same on every machine.
+
+    Examples
+    --------
+    >>> chain = build(Cnn(width=4), in_channels=1, num_classes=10, seed=7)
+    >>> chain(torch.zeros(2, 1, 8, 8))[0].shape
+    torch.Size([2, 10])
+    """
+    # torch's layers draw from the global generator: seed it inside a fork (the CPU's alone; torch.manual_seed
+    # would reseed every accelerator too).
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seeds.integer(seed, "model"))
+        if isinstance(model, Cnn):
+            return cnn(in_channels, num_classes, model.width, model.norm)
+        if isinstance(model, ResNet18):
+            return resnet18(in_channels, num_classes, model.width, model.stem)
+        return unet(in_channels, num_classes, model.width)
