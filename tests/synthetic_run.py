@@ -161,8 +161,8 @@ def ledger(rounds: int = 4, minibatches: int = 3, gain: float = 0.25, codec: str
             ("test", "on", "accuracy", value - 0.02),
             ("test", "off", "accuracy", value - 0.01),
         ):
-            book.evaluations.append(EvaluationRecord(number, 0, now, split, used, metric, number_, ""))
-        book.evaluations.append(EvaluationRecord(number, 0, now, "validation", "on", "accuracy", 0.1, "pi"))
+            book.evaluations.append(EvaluationRecord(number, now, split, used, metric, number_, ""))
+        book.evaluations.append(EvaluationRecord(number, now, "validation", "on", "accuracy", 0.1, "pi"))
     for client in CLIENTS:
         for ends_at in ((client, "core"), ("core", client)):
             mine = [m for m in book.messages if client in (m.source, m.destination)]

@@ -68,9 +68,9 @@ def test_rounds_has_one_row_per_evaluation_of_the_global_model(tmp_path: Path) -
 def test_a_metric_measured_now_and_then_is_empty_elsewhere(tmp_path: Path) -> None:
     book = Ledger()
     book.evaluations += [
-        EvaluationRecord(1, 0, 1.0, "validation", "on", "accuracy", 0.5, ""),
-        EvaluationRecord(2, 0, 2.0, "validation", "on", "accuracy", math.nan, ""),
-        EvaluationRecord(2, 0, 2.0, "test", "on", "accuracy", 0.4, ""),
+        EvaluationRecord(1, 1.0, "validation", "on", "accuracy", 0.5, ""),
+        EvaluationRecord(2, 2.0, "validation", "on", "accuracy", math.nan, ""),
+        EvaluationRecord(2, 2.0, "test", "on", "accuracy", 0.4, ""),
     ]
     run = Result(write(tmp_path / "a", book, scenario_table={"name": "x"}, scenario_hash="h", environment={}))
     assert math.isnan(run.rounds["test_accuracy"][0]) and run.rounds["test_accuracy"][1] == 0.4

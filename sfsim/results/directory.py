@@ -117,7 +117,7 @@ def write(
             types = {f.name: f.type for f in fields(record)}
             _write_parquet(partial / f"{table}.parquet", columns, types)
         columns = _rounds(ledger)
-        types = {c: int if c in ("round", "minibatch") or "bytes" in c else float for c in columns}
+        types = {c: int if c == "round" or "bytes" in c else float for c in columns}
         _write_parquet(partial / "rounds.parquet", columns, types)
         _write_json(partial / "scenario.json", scenario_table)
         _write_json(partial / "environment.json", environment)
@@ -163,18 +163,17 @@ def _finite(value: Any) -> Any:
 
 def _rounds(ledger: Ledger) -> dict[str, list[Any]]:
     """Pivot the evaluations of the global model: one row per evaluation, one column per number."""
-    rows: dict[tuple[int, int, float], dict[str, float]] = {}
+    rows: dict[tuple[int, float], dict[str, float]] = {}
     names: dict[str, None] = {}  # an ordered set
     for e in ledger.evaluations:
         if e.client:
             continue
         column = f"{e.split}_{e.metric}" + ("_codec_off" if e.codec == "off" else "")
         names[column] = None
-        rows.setdefault((e.round, e.minibatch, e.time_s), {})[column] = e.value
+        rows.setdefault((e.round, e.time_s), {})[column] = e.value
     columns: dict[str, list[Any]] = {
         "round": [key[0] for key in rows],
-        "minibatch": [key[1] for key in rows],
-        "time_s": [key[2] for key in rows],
+        "time_s": [key[1] for key in rows],
     }
     columns |= {name: [row.get(name) for row in rows.values()] for name in names}
     arrived = sorted((m for m in ledger.messages if m.delivered), key=lambda m: m.delivered_s)
@@ -197,7 +196,7 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
     return {
         "end_s": max(times, default=0.0),
         "rounds": len({m.round for m in messages} | {c.round for c in ledger.computations}),
-        "evaluations": len({(e.round, e.minibatch) for e in ledger.evaluations if not e.client}),
+        "evaluations": len({(e.round, e.time_s) for e in ledger.evaluations if not e.client}),
         "messages": len(messages),
         "payload_bytes": {
             d: sum(m.payload_bytes for m in messages if _DIRECTIONS.get(m.direction, "other") == d)

@@ -1,0 +1,159 @@
+"""Pictures of finished runs: accuracy and bytes over simulated time, delays, links."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sfsim.report.delays import PARTS, where_time_went
+from sfsim.report.style import COLOURS, MARKERS, PART_COLOURS, engineering, figure, time_unit
+from sfsim.report.tables import labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sfsim.results import Result
+
+MOST_BARS = 40  # more rows than this cannot be read
+
+
+def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
+    """Draw the headline metric over simulated time, codec on (solid) and off (dashed), and the target."""
+    factor, unit = time_unit(max(result.end_s for result in results))
+    metric = results[0].metric
+    with figure(8, 4.2) as (drawing, axes):
+        ax = axes[0, 0]
+        for result, label, colour, marker in zip(
+            results, labels(results), cycle(COLOURS), cycle(MARKERS), strict=False
+        ):
+            rows = result.rounds
+            for column, style, note in (
+                (f"validation_{metric}", "-", "codec on"),
+                (f"validation_{metric}_codec_off", "--", "codec off"),
+            ):
+                if column in rows:
+                    seen = rows[rows[column].notna()]
+                    shape = {"marker": marker if note == "codec on" else "", "linestyle": style}
+                    x, y = seen["time_s"] / factor, seen[column]
+                    ax.plot(x, y, color=colour, label=f"{label}, {note}", **shape)
+            _mark_target(ax, result, metric, colour, factor, unit)
+        ax.set(xlabel=f"simulated time ({unit})", ylabel=f"validation {metric}", xlim=(0, None))
+        ax.legend(loc="lower right" if metric != "loss" else "upper right")
+    return drawing
+
+
+def _mark_target(ax: Any, result: "Result", metric: str, colour: str, factor: float, unit: str) -> None:
+    if result.summary["target"] is None or result.summary["target"]["metric"] != metric:
+        return
+    reached = result.time_to()
+    ax.axhline(reached.target, color="#666666", linewidth=1, linestyle=":")
+    text = f"target {reached.target:.4g}"
+    ax.annotate(text, (1, reached.target), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                fontsize=9, color="#666666")  # fmt: skip
+    if reached.time_s is not None:
+        x = reached.time_s / factor
+        ax.axvline(x, color=colour, linewidth=1, linestyle=":")
+        ax.annotate(f"{x:.4g} {unit}", (x, 0), xycoords=("data", "axes fraction"), xytext=(3, 3),
+                    textcoords="offset points", fontsize=9, color=colour, rotation=90)  # fmt: skip
+
+
+def bytes_over_time(results: Sequence["Result"]) -> "Figure":
+    """Draw delivered wire bytes, cumulative: by kind for one run, one line per run for several."""
+    from matplotlib.ticker import EngFormatter
+
+    factor, unit = time_unit(max(result.end_s for result in results))
+    known = {direction for result in results for direction in result.messages["direction"]}
+    titles = {"up": "up (from clients)", "down": "down (to clients)", "peer": "client to client"}
+    shown = [direction for direction in ("up", "down", "peer", "core") if direction in known] or ["up"]
+    with figure(4 * max(len(shown), 2), 3.6, 1, len(shown), sharey=True) as (drawing, axes):
+        for ax, direction in zip(axes[0], shown, strict=True):
+            if len(results) == 1:
+                _stack_kinds(ax, results[0], direction, factor)
+            else:
+                for result, label, colour in zip(results, labels(results), cycle(COLOURS), strict=False):
+                    grid, total = _cumulative(result.messages, direction, result.end_s)
+                    ax.plot(grid / factor, total, color=colour, label=label)
+            ax.set_title(titles.get(direction, "between servers"))
+            ax.set(xlabel=f"simulated time ({unit})", xlim=(0, None), ylim=(0, None))
+            ax.yaxis.set_major_formatter(EngFormatter(unit="B"))
+            if ax.get_legend_handles_labels()[0]:
+                ax.legend(loc="upper left")
+        axes[0, 0].set_ylabel("bytes on the wire, cumulative")
+    return drawing
+
+
+def _stack_kinds(ax: Any, result: "Result", direction: str, factor: float) -> None:
+    messages = result.messages
+    mine = messages[messages["direction"] == direction]
+    sizes = mine.groupby("kind")["wire_bytes"].sum().sort_values(ascending=False)
+    kinds = sorted(set(messages["kind"]))  # so that a kind has one colour in every panel
+    stack = [_cumulative(mine[mine["kind"] == kind], direction, result.end_s) for kind in sizes.index]
+    if stack:
+        colours = [COLOURS[kinds.index(kind) % len(COLOURS)] for kind in sizes.index]
+        names = [f"{kind}: {engineering(float(size), 'B')}" for kind, size in sizes.items()]
+        ax.stackplot(stack[0][0] / factor, *(y for _, y in stack), labels=names, colors=colours, alpha=0.85)
+
+
+def _cumulative(messages: Any, direction: str, end_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes delivered until each of 500 times (500,), enough for any screen however many messages."""
+    mine = messages[(messages["direction"] == direction) & messages["delivered"]].sort_values("delivered_s")
+    grid = np.linspace(0, end_s, 500)
+    total = np.concatenate([[0], mine["wire_bytes"].to_numpy().cumsum()])
+    return grid, total[np.searchsorted(mine["delivered_s"].to_numpy(), grid, side="right")]
+
+
+def delays(results: Sequence["Result"]) -> "Figure":
+    """Draw where the simulated seconds went: per client for one run, mean over clients for several."""
+    factor, unit = time_unit(max(result.end_s for result in results))
+    bars: list[tuple[str, dict[str, float]]] = []
+    for result, label in zip(results, labels(results), strict=True):
+        rows = where_time_went(result)
+        if len(results) > 1:
+            bars.append((label, {row.part: row.mean_s for row in rows}))
+        elif rows:
+            bars.append(("mean", {row.part: row.mean_s for row in rows}))
+            for client in list(rows[0].by_client_s)[: MOST_BARS - 1]:
+                bars.append((client, {row.part: row.by_client_s[client] for row in rows}))
+    with figure(8, 1.4 + 0.32 * max(len(bars), 1)) as (drawing, axes):
+        ax = axes[0, 0]
+        left = np.zeros(len(bars))
+        for part in PARTS:
+            widths = np.array([bar.get(part, 0.0) for _, bar in bars]) / factor
+            if widths.sum() > 1e-9 * (left.sum() + widths.sum()):
+                ax.barh(
+                    range(len(bars)), widths, left=left, color=PART_COLOURS[part], label=part, height=0.75
+                )
+            left += widths
+        ax.set_yticks(range(len(bars)), [name for name, _ in bars])
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.set(xlabel=f"simulated time per client ({unit})", xlim=(0, None))
+        if bars:
+            drawing.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return drawing
+
+
+def link_utilisation(result: "Result") -> "Figure":
+    """Draw the share of the run during which each directed link was busy, busiest first."""
+    links = result.links.copy()
+    links["share"] = links["busy_s"] / result.end_s if result.end_s else 0.0
+    links = links.sort_values("share", ascending=False, kind="stable")
+    shown = links[links["wire_bytes"] > 0].head(MOST_BARS)
+    with figure(8, 1.0 + 0.3 * max(len(shown), 1)) as (drawing, axes):
+        ax = axes[0, 0]
+        ax.barh(range(len(shown)), 100 * shown["share"], color=COLOURS[0], height=0.7)
+        for i, link in enumerate(shown.itertuples()):
+            rate = engineering(8 * link.carried_bytes / link.busy_s, "bit/s") if link.busy_s else "-"
+            text = f" {engineering(link.carried_bytes, 'B')}, {rate} while busy"
+            ax.text(100 * link.share, i, text, va="center", fontsize=8.5, color="#333333")
+        ax.set_yticks(
+            range(len(shown)), [f"{link.source} → {link.destination}" for link in shown.itertuples()]
+        )
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.set(xlabel="busy (% of the run's simulated time)")
+        ax.set_xlim(0, max(1.6 * 100 * float(shown["share"].max()), 1e-3) if len(shown) else 1)
+        if len(links) > len(shown):
+            ax.set_title(f"{len(shown)} of {len(links)} links: the busiest", fontweight="normal", fontsize=9)
+    return drawing

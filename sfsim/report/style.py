@@ -1,0 +1,97 @@
+"""How every picture looks: colours that colour-blind readers can tell apart, units on every axis."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: One colour per part of the delay breakdown (Okabe and Ito's eight, and two greys), the same everywhere.
+PART_COLOURS = {
+    "client compute": "#0072B2",
+    "encode": "#56B4E9",
+    "decode": "#CC79A7",
+    "uplink": "#E69F00",
+    "downlink": "#F0E442",
+    "link queueing": "#D55E00",
+    "server compute": "#009E73",
+    "device queueing": "#4D4D4D",
+    "waiting at the barrier": "#D9D9D9",
+    "other": "#A6A6A6",
+}
+#: One colour, marker and line per run or kind; the marker tells what the colour cannot.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+_RC = {
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.0,
+    "svg.hashsalt": "sfsim",  # equal pictures, equal files
+    "savefig.facecolor": "white",
+}
+
+
+@contextmanager
+def figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> Iterator[Any]:
+    """Yield (figure, axes as a 2-d array) in the house style; nothing global is touched.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+    rows, columns : int
+        Panels.
+    options
+        Passed to `Figure.subplots`.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_RC):
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        yield drawing, drawing.subplots(rows, columns, squeeze=False, **options)
+
+
+def save(drawing: "Figure", file: Any, kind: str) -> None:
+    """Write a figure as ``"png"`` or ``"svg"`` to a path or buffer, without a date in it."""
+    import matplotlib
+
+    with matplotlib.rc_context(_RC):
+        drawing.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+
+
+def time_unit(longest_s: float) -> tuple[float, str]:
+    """Return (seconds per unit, name) of the unit that keeps an axis in small numbers.
+
+    >>> time_unit(90), time_unit(7300)
+    ((1.0, 's'), (60.0, 'min'))
+    """
+    for factor, name, from_s in ((86400.0, "days", 3 * 86400), (3600.0, "h", 3 * 3600), (60.0, "min", 600)):
+        if longest_s >= from_s:
+            return factor, name
+    return (1.0, "s") if longest_s >= 1 or longest_s == 0 else (1e-3, "ms")
+
+
+def engineering(value: float, unit: str) -> str:
+    """Return a number with a decimal prefix and three or four figures.
+
+    >>> engineering(1234567, "B"), engineering(250, "B"), engineering(0, "bit/s")
+    ('1.235 MB', '250 B', '0 bit/s')
+    """
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.4g} {prefix}{unit}"
+    return f"{value:.4g} {unit}"

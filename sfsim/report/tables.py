@@ -1,0 +1,153 @@
+"""The numbers of a run as rows of text, for the terminal and for the page alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfsim.report.delays import where_time_went
+from sfsim.report.style import engineering
+
+if TYPE_CHECKING:
+    from sfsim.results import Result, TimeToTarget
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a head and rows of text; columns in `numbers` are set to the right."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    numbers: frozenset[int] = frozenset()
+
+
+def labels(results: Sequence["Result"]) -> list[str]:
+    """Return a short name per run: the scenario's, or the directory's where scenarios share a name."""
+    names = [result.name for result in results]
+    if len(set(names)) == len(names):
+        return names
+    directories = [result.directory.resolve() for result in results]
+    short = [directory.name for directory in directories]
+    return short if len(set(short)) == len(short) else [str(directory) for directory in directories]
+
+
+def seconds(time_s: float) -> str:
+    """Return simulated seconds as text.
+
+    >>> seconds(0.01234), seconds(83.456), seconds(7384)
+    ('0.0123 s', '83.5 s', '7,384 s')
+    """
+    return f"{time_s:,.0f} s" if time_s >= 1000 else f"{time_s:.3g} s"
+
+
+def share(fraction: float) -> str:
+    """Return a share as a percentage.
+
+    >>> share(0.1234), share(0)
+    ('12.3 %', '0.0 %')
+    """
+    return f"{100 * fraction:.1f} %"
+
+
+def verdict(reached: "TimeToTarget", metric: str) -> str:
+    """Return one sentence: when the target was reached, or how near the run came.
+
+    A missed target is a result, not an error.
+    """
+    goal = f"{metric} {reached.target:.4g}"
+    best = f"best {reached.best:.4g} at {seconds(reached.best_time_s)}"
+    diverged = "; diverged" if reached.diverged else ""
+    if reached.time_s is not None:
+        return f"{goal} reached at {seconds(reached.time_s)}, round {reached.round} ({best})"
+    return f"{goal} not reached in {reached.last_round} rounds ({best}{diverged})"
+
+
+def outcome(result: "Result") -> str:
+    """Return the run's verdict on its own target, or its best value where it has none."""
+    if result.summary["target"] is not None:
+        return verdict(result.time_to(), result.metric)
+    if result.evaluations.empty:
+        return "nothing was evaluated"
+    return f"no target; best {result.metric} {result.best():.4g}"
+
+
+def bytes_table(result: "Result") -> Table:
+    """Return bytes by kind of message and direction: raw, payload, labels in it, on the wire, ratio."""
+    rows: list[tuple[str, ...]] = []
+    columns = ["raw_bytes", "payload_bytes", "label_bytes", "wire_bytes", "retransmissions"]
+    groups = result.messages.groupby(["direction", "kind", "codec"], sort=False)
+    for (direction, kind, codec), group in groups:
+        total = group[columns].sum()
+        tensors = total["payload_bytes"] - total["label_bytes"]
+        rows.append(
+            (
+                kind,
+                direction,
+                codec or "-",
+                f"{len(group):,}",
+                *(engineering(float(total[column]), "B") for column in columns[:4]),
+                f"{total['raw_bytes'] / tensors:.2f}" if tensors and total["raw_bytes"] else "-",
+                f"{total['retransmissions']:,}",
+            )
+        )
+    head = ("kind", "direction", "codec", "messages", "raw", "payload", "of it labels", "on the wire")
+    ratio = ("raw / sent", "resent packets")
+    return Table("Bytes by kind and direction", head + ratio, rows, frozenset(range(3, 10)))
+
+
+def delay_table(result: "Result") -> Table:
+    """Return where the simulated seconds of the mean client went, and for whom each part was longest."""
+    rows: list[tuple[str, ...]] = []
+    for row in where_time_went(result):
+        if row.mean_s > 1e-9 * result.end_s:
+            client, longest_s = max(row.by_client_s.items(), key=lambda item: item[1])
+            rows.append((row.part, seconds(row.mean_s), share(row.share), f"{client}: {seconds(longest_s)}"))
+    rows.append(("total", seconds(result.end_s), share(1.0 if rows else 0.0), ""))
+    head = ("part", "mean per client", "share", "longest for")
+    return Table("Where the simulated seconds went", head, rows, frozenset({1, 2}))
+
+
+def link_table(result: "Result") -> Table:
+    """Return one row per directed link that carried anything, busiest first."""
+    rows: list[tuple[str, ...]] = []
+    links = result.links.sort_values("busy_s", ascending=False, kind="stable")
+    for link in links[links["wire_bytes"] > 0].itertuples():
+        rate = engineering(8 * link.carried_bytes / link.busy_s, "bit/s") if link.busy_s else "-"
+        busy = share(link.busy_s / result.end_s) if result.end_s else "-"
+        carried = engineering(float(link.wire_bytes), "B")
+        where = f"{link.source} → {link.destination}"
+        rows.append((where, carried, busy, rate, f"{link.messages:,}", f"{link.lost_packets:,}"))
+    head = ("link", "carried", "busy", "rate while busy", "messages", "lost packets")
+    return Table("Links", head, rows, frozenset(range(1, 6)))
+
+
+def codecs(result: "Result") -> str:
+    """Return which codec each kind of message really used, as one short text."""
+    used = result.messages[result.messages["codec"] != ""]
+    by_kind: dict[str, str] = {}
+    for (kind, direction), group in used.groupby(["kind", "direction"], sort=False):
+        names = "/".join(dict.fromkeys(group["codec"]))
+        by_kind[f"{kind} {direction}"] = names
+    if len(set(by_kind.values())) == 1:
+        return next(iter(by_kind.values()))
+    return ", ".join(f"{kind}: {name}" for kind, name in by_kind.items()) or "-"
+
+
+def compare_table(results: Sequence["Result"]) -> Table:
+    """Return one row per run: codecs, time to its target, best value, bytes, simulated seconds."""
+    rows: list[tuple[str, ...]] = []
+    for result, label in zip(results, labels(results), strict=True):
+        measured = not result.evaluations.empty
+        reached = result.time_to() if measured and result.summary["target"] else None
+        if reached is None:
+            time = "no target"
+        elif reached.time_s is None:
+            time = f"not reached in {reached.last_round} rounds"
+        else:
+            time = f"{seconds(reached.time_s)} ({result.metric} {reached.target:.4g})"
+        sent = result.summary["wire_bytes"]
+        best = f"{result.best():.4g}" if measured else "-"
+        up, down = engineering(sent["up"], "B"), engineering(sent["down"], "B")
+        rows.append((label, codecs(result), time, best, up, down, seconds(result.end_s)))
+    head = ("run", "codecs", "time to target", "best", "bytes up", "bytes down", "simulated")
+    return Table("Runs", head, rows, frozenset({3, 4, 5, 6}))

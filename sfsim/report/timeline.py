@@ -1,0 +1,116 @@
+"""Timelines: what every client was doing, second by second, in one global round."""
+
+from typing import TYPE_CHECKING, Any
+
+from sfsim.report.delays import PARTS, SERVERS, timelines
+from sfsim.report.style import PART_COLOURS, figure, time_unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sfsim.results import Result
+
+MOST_LANES = 40  # more lanes than this cannot be read
+_WAITING = ("barrier", "hold", "device queueing")
+
+Span = tuple[float, float]
+Lanes = dict[str, list[tuple[float, float, str]]]
+
+
+def client_timelines(result: "Result", round: int | None = None) -> "Figure":
+    """Draw one lane per client and server for one global round, and beside it the round's first minibatches.
+
+    Parameters
+    ----------
+    result : Result
+        A finished run.
+    round : int, optional
+        Which global round; by default the second, since the first may hold start-up.
+    """
+    messages, computations = result.messages, result.computations
+    known = sorted(set(messages["round"]) | set(computations["round"]))
+    if round is None:
+        round = known[min(1, len(known) - 1)] if known else 0
+    work = computations[(computations["round"] == round) & ~computations["phase"].isin(_WAITING)]
+    lanes = _lanes(result)
+    span = _span(work, messages[messages["round"] == round])
+    zoom = _first_minibatches(work[~work["party"].isin(SERVERS)])
+    if zoom and zoom[1] - zoom[0] > 0.5 * (span[1] - span[0]):
+        zoom = None  # the whole round can be read already
+    panels = [(f"global round {round}", span)]
+    if zoom:
+        panels.append(("its first minibatches", zoom))
+    with figure(10, 1.6 + len(panels) * (0.5 + 0.27 * len(lanes)), len(panels)) as (drawing, axes):
+        for ax, (title, window) in zip(axes[:, 0], panels, strict=True):
+            _draw(ax, lanes, window)
+            ax.set_title(title)
+        used = {
+            part
+            for lane in lanes.values()
+            for start_s, end_s, part in lane
+            if end_s > span[0] and start_s < span[1]
+        }
+        handles = [_swatch(part) for part in PARTS if part in used]
+        if handles:
+            drawing.legend(handles=handles, loc="outside upper center", ncols=5)
+    return drawing
+
+
+def _lanes(result: "Result") -> Lanes:
+    """Clients as the delay breakdown sees them, servers as they were busy."""
+    rows = list(result.computations.itertuples(index=False))
+    lanes: Lanes = dict(
+        list(timelines(result.messages.itertuples(index=False), rows, result.end_s).items())[:MOST_LANES]
+    )
+    phases = {"encode": "encode", "decode": "decode"}
+    for server in SERVERS:
+        busy = [
+            (c.start_s, c.end_s, phases.get(c.phase, "server compute"))
+            for c in rows
+            if c.party == server and c.phase not in _WAITING
+        ]
+        if busy:
+            lanes[server] = busy
+    return lanes
+
+
+def _span(work: Any, messages: Any) -> Span:
+    starts = [*work["start_s"], *messages["queued_s"]]
+    ends = [*work["end_s"], *messages.loc[messages["delivered"], "delivered_s"]]
+    return (min(starts), max(ends)) if starts and ends else (0.0, 1.0)
+
+
+def _first_minibatches(work: Any) -> Span | None:
+    """From the first client's start until the slowest client has finished its second minibatch."""
+    trained = work[work["phase"].isin(("forward", "backward")) & (work["epoch"] == work["epoch"].min())]
+    first = trained[trained["minibatch"].isin(sorted(set(trained["minibatch"]))[:2])]
+    return (float(first["start_s"].min()), float(first["end_s"].max())) if len(first) else None
+
+
+def _draw(ax: Any, lanes: Lanes, window: Span) -> None:
+    factor, unit = time_unit(window[1] - window[0])
+    for y, lane in enumerate(lanes.values()):
+        for part in PARTS:
+            bars = [
+                (
+                    (max(start_s, window[0]) - window[0]) / factor,
+                    (min(end_s, window[1]) - max(start_s, window[0])) / factor,
+                )
+                for start_s, end_s, name in lane
+                if name == part and end_s > window[0] and start_s < window[1]
+            ]
+            if bars:
+                # Drawn as pixels: a long round has more bars than a vector picture should carry.
+                ax.broken_barh(bars, (y - 0.4, 0.8), color=PART_COLOURS[part], linewidth=0, rasterized=True)
+    ax.set_yticks(range(len(lanes)), list(lanes))
+    ax.set_ylim(len(lanes) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set(
+        xlabel=f"simulated time since {window[0]:.6g} s ({unit})", xlim=(0, (window[1] - window[0]) / factor)
+    )
+
+
+def _swatch(part: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(color=PART_COLOURS[part], label=part)
