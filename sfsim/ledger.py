@@ -91,7 +91,6 @@ class EvaluationRecord:
     """
 
     round: int
-    minibatch: int
     time_s: float
     split: str
     codec: str
@@ -113,6 +112,7 @@ class LinkRecord:
     lost_packets: int
     loss_configured: bool
     channel_queries: int
+    channel_configured: bool = False
 
 
 @dataclass(slots=True)
