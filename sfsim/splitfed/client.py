@@ -33,7 +33,7 @@ class Client(Party):
         waited_until_s = max(start_s, message.queued_s)
         if waited_until_s > start_s:
             self.log_wait("barrier", start_s, self.name, round, waited_until_s)
-        yield from self.compute(self.workload.model_in(self.name, self.name, round, message.payload))
+        yield from self.compute(self.workload.model_in(self.name, sender, self.name, round, message.payload))
 
     def send_model(self, round: int, destination: str = FED_SERVER) -> Process:
         """Send the client-side model on: to the fed server, or to the next client."""

@@ -22,9 +22,9 @@ class FedServer(Party):
         for _ in clients:
             message = yield from self.receive("client model")
             yield from self.compute(
-                self.workload.model_in(self.name, message.source, round, message.payload)
+                self.workload.model_in(self.name, message.source, message.source, round, message.payload)
             )
 
-    def aggregate(self, round: int) -> Process:
+    def aggregate(self, clients: Sequence[str], round: int) -> Process:
         """Average the client-side models, weighted by samples."""
-        yield from self.compute(self.workload.aggregate(self.name, round))
+        yield from self.compute(self.workload.aggregate(self.name, clients, round))

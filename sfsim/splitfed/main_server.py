@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sfsim.splitfed.party import Party, Process
@@ -52,6 +53,6 @@ class MainServer(Party):
         for at in self.workload.plan(client, round):
             yield from self.serve(client, at)
 
-    def aggregate(self, round: int) -> Process:
-        """Average the copies of the server-side model."""
-        yield from self.compute(self.workload.aggregate(self.name, round))
+    def aggregate(self, clients: Sequence[str], round: int) -> Process:
+        """Average the copies of the server-side model, weighted by samples."""
+        yield from self.compute(self.workload.aggregate(self.name, clients, round))

@@ -10,7 +10,7 @@ from sfsim.ledger import AccessRecord, ComputationRecord
 if TYPE_CHECKING:
     import simpy
 
-    from sfsim.device import DeviceServer
+    from sfsim.device.server import DeviceServer
     from sfsim.ledger import Ledger
     from sfsim.network import Message, Network
     from sfsim.payload import Outgoing

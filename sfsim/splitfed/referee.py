@@ -22,8 +22,8 @@ class Referee:
     ----------
     every_rounds : int
         Rounds between measurements; the last round is always measured.
-    on_measured : callable
-        Called with (round, simulated seconds) after each measurement has been written down.
+    on_round : callable
+        Called with the round at its end, after a measurement has been written down.
     """
 
     def __init__(
@@ -33,20 +33,19 @@ class Referee:
         ledger: Ledger,
         every_rounds: int,
         last_round: int,
-        on_measured: Callable[[int, float], None],
+        on_round: Callable[[int], None],
     ) -> None:
         self.env, self.workload, self.ledger = env, workload, ledger
-        self.every_rounds, self.last_round, self.on_measured = every_rounds, last_round, on_measured
+        self.every_rounds, self.last_round, self.on_round = every_rounds, last_round, on_round
         self._halves: Counter[int] = Counter()
 
-    def model_ready(self, round: int) -> None:
-        """One half of the global model of a round is ready; called twice for each round."""
+    def model_ready(self, round: int, half: str, client: str = "") -> None:
+        """One half, ``"client-side"`` or ``"server-side"``, of a round's global model is ready (SL: there)."""
+        self.workload.keep(half, round, client)
         self._halves[round] += 1
         if self._halves[round] < 2:
             return
         if round % self.every_rounds == 0 or round == self.last_round:
-            for split, codec, metric, client, value in self.workload.evaluate(round)():
-                self.ledger.evaluations.append(
-                    EvaluationRecord(round, 0, self.env.now, split, codec, metric, value, client)
-                )
-        self.on_measured(round, self.env.now)
+            for measured in self.workload.evaluate(round):
+                self.ledger.evaluations.append(EvaluationRecord(round, self.env.now, *measured))
+        self.on_round(round)

@@ -19,13 +19,17 @@ from __future__ import annotations
 from itertools import pairwise
 
 from sfsim.splitfed.client import Client
-from sfsim.splitfed.fed_server import FedServer
-from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.parties import Parties
 from sfsim.splitfed.party import FED_SERVER, Process
-from sfsim.splitfed.referee import Referee
 from sfsim.splitfed.schedule import Schedule
 
 ONE_SERVER_MODEL = True
+
+
+def processes(parties: Parties, server_order: str) -> list[Process]:
+    """All parties of a run (one client at a time: the main server has no choice of order)."""
+    clients = [client_process(client, parties) for client in parties.clients.values()]
+    return [fed_server_process(parties), main_server_process(parties), *clients]
 
 
 def relay(schedule: Schedule) -> list[tuple[int, str]]:
@@ -33,8 +37,9 @@ def relay(schedule: Schedule) -> list[tuple[int, str]]:
     return [(round, client) for round in schedule.rounds for client in schedule.selected(round)]
 
 
-def client_process(client: Client, schedule: Schedule, referee: Referee) -> Process:
+def client_process(client: Client, parties: Parties) -> Process:
     """What a client does."""
+    schedule = parties.schedule
     visits = relay(schedule)
     before = dict(zip(visits, [(0, FED_SERVER), *visits], strict=False))
     after = dict(pairwise(visits))
@@ -44,21 +49,22 @@ def client_process(client: Client, schedule: Schedule, referee: Referee) -> Proc
             yield from client.receive_model(round, predecessor)
         yield from client.train_round(round)
         if client.name == schedule.selected(round)[-1]:
-            referee.model_ready(round)
+            parties.referee.model_ready(round, "client-side", client.name)
         successor = after.get((round, client.name))
         if successor and successor[1] != client.name:
             yield from client.send_model(round, successor[1])
 
 
-def main_server_process(server: MainServer, schedule: Schedule, referee: Referee) -> Process:
+def main_server_process(parties: Parties) -> Process:
     """What the main server does."""
+    server, schedule = parties.main_server, parties.schedule
     for round, client in relay(schedule):
         yield from server.serve_round(client, round)
         if client == schedule.selected(round)[-1]:
-            referee.model_ready(round)
+            parties.referee.model_ready(round, "server-side")
 
 
-def fed_server_process(server: FedServer, schedule: Schedule, clients: dict[str, Client]) -> Process:
+def fed_server_process(parties: Parties) -> Process:
     """The first client of all gets its initial weights from the fed server."""
-    first = relay(schedule)[0][1]
-    yield from server.send_model(first, 1, clients[first].start_s)
+    first = relay(parties.schedule)[0][1]
+    yield from parties.fed_server.send_model(first, 1, parties.clients[first].start_s)

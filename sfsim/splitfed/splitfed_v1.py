@@ -17,13 +17,17 @@ AAAI 2022, Algorithms 1 and 2.
 from __future__ import annotations
 
 from sfsim.splitfed.client import Client
-from sfsim.splitfed.fed_server import FedServer
-from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.parties import Parties
 from sfsim.splitfed.party import Process
-from sfsim.splitfed.referee import Referee
 from sfsim.splitfed.schedule import Schedule
 
 ONE_SERVER_MODEL = False
+
+
+def processes(parties: Parties, server_order: str) -> list[Process]:
+    """All parties of a run (the copies of the main server need no order)."""
+    clients = [client_process(client, parties.schedule) for client in parties.clients.values()]
+    return [fed_server_process(parties), main_server_process(parties), *clients]
 
 
 def client_process(client: Client, schedule: Schedule) -> Process:
@@ -34,23 +38,23 @@ def client_process(client: Client, schedule: Schedule) -> Process:
         yield from client.send_model(round)
 
 
-def main_server_process(server: MainServer, schedule: Schedule, referee: Referee) -> Process:
+def main_server_process(parties: Parties) -> Process:
     """What the main server does."""
+    server, schedule = parties.main_server, parties.schedule
     for round in schedule.rounds:
-        visits = [server.env.process(server.serve_round(client, round)) for client in schedule.selected(round)]
-        yield server.env.all_of(visits)
-        yield from server.aggregate(round)
-        referee.model_ready(round)
+        selected = schedule.selected(round)
+        yield server.env.all_of([server.env.process(server.serve_round(name, round)) for name in selected])
+        yield from server.aggregate(selected, round)
+        parties.referee.model_ready(round, "server-side")
 
 
-def fed_server_process(
-    server: FedServer, schedule: Schedule, referee: Referee, clients: dict[str, Client]
-) -> Process:
+def fed_server_process(parties: Parties) -> Process:
     """What the fed server does (the same in SplitFedV2)."""
+    server, schedule = parties.fed_server, parties.schedule
     for round in schedule.rounds:
         selected = schedule.selected(round)
         for name in selected:
-            server.env.process(server.send_model(name, round, clients[name].start_s))
+            server.env.process(server.send_model(name, round, parties.clients[name].start_s))
         yield from server.collect_models(selected, round)
-        yield from server.aggregate(round)
-        referee.model_ready(round)
+        yield from server.aggregate(selected, round)
+        parties.referee.model_ready(round, "client-side")

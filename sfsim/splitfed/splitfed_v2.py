@@ -18,25 +18,30 @@ published code does in effect.
 from __future__ import annotations
 
 from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.parties import Parties
 from sfsim.splitfed.party import Process
-from sfsim.splitfed.referee import Referee
 from sfsim.splitfed.schedule import Schedule
 from sfsim.splitfed.splitfed_v1 import client_process, fed_server_process
-
-__all__ = ["ONE_SERVER_MODEL", "client_process", "fed_server_process", "main_server_process"]
 
 ONE_SERVER_MODEL = True
 
 
-def main_server_process(server: MainServer, schedule: Schedule, referee: Referee, order: str) -> Process:
+def processes(parties: Parties, server_order: str) -> list[Process]:
+    """All parties of a run; `server_order` is ``"permutation"`` or ``"arrival"``."""
+    clients = [client_process(client, parties.schedule) for client in parties.clients.values()]
+    return [fed_server_process(parties), main_server_process(parties, server_order), *clients]
+
+
+def main_server_process(parties: Parties, order: str) -> Process:
     """What the main server does."""
+    server, schedule = parties.main_server, parties.schedule
     for round in schedule.rounds:
         if order == "permutation":
             for client in schedule.permutation(round):
                 yield from server.serve_round(client, round)
         else:
             yield from serve_in_order_of_arrival(server, schedule, round)
-        referee.model_ready(round)
+        parties.referee.model_ready(round, "server-side")
 
 
 def serve_in_order_of_arrival(server: MainServer, schedule: Schedule, round: int) -> Process:

@@ -41,6 +41,16 @@ class Access(NamedTuple):
     mode: str
 
 
+class Measured(NamedTuple):
+    """One metric of the global model, or of one client's share when `client` is not empty."""
+
+    split: str
+    codec: str
+    metric: str
+    value: float
+    client: str
+
+
 @dataclass(slots=True)
 class Work:
     """A computation with its price tag.
@@ -95,11 +105,14 @@ class Workload(Protocol):
     def model_out(self, sender: str, client: str, round: int) -> Work:
         """Encode the client-side model: from the fed server to a client, or from a client."""
 
-    def model_in(self, receiver: str, client: str, round: int, payload: bytes) -> Work:
+    def model_in(self, receiver: str, sender: str, client: str, round: int, payload: bytes) -> Work:
         """Decode a client-side model and take it over (a client) or keep it for averaging (the fed server)."""
 
-    def aggregate(self, party: str, round: int) -> Work:
+    def aggregate(self, party: str, clients: Sequence[str], round: int) -> Work:
         """Average client-side models (fed server) or server-side models (main server)."""
 
-    def evaluate(self, round: int) -> "Callable[[], list[tuple[str, str, str, str, float]]]":
-        """Measure the global model; the call returned waits for rows (split, codec, metric, client, value)."""
+    def keep(self, half: str, round: int, client: str = "") -> None:
+        """Keep one half of the global model as it is now (SL: on that client), for `evaluate`."""
+
+    def evaluate(self, round: int) -> list[Measured]:
+        """Measure the global model of a round of which both halves were kept."""

@@ -1,0 +1,117 @@
+"""The codec slots at work: a torch tensor becomes bytes in one place and a torch tensor again in another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sfsim.codec import frame
+from sfsim.errors import CodecError
+from sfsim.seeds import stream
+
+if TYPE_CHECKING:
+    from sfsim.codec import Codec, Encoded
+    from sfsim.cost import Cost
+    from sfsim.workload.work import Minibatch
+
+FLOAT_BYTES = 4
+
+
+class Slot:
+    """One codec slot: the codec of one kind of tensor in one direction.
+
+    Parameters
+    ----------
+    name : str
+        ``"smashed_up"``, ``"smashed_down"``, ``"gradient_up"`` or ``"gradient_down"``.
+    codec : Codec
+        The declaration.
+    seed : int
+        Training seed; stochastic codecs draw from the stream (seed, "codec", slot, client, minibatch).
+    """
+
+    def __init__(self, name: str, codec: Codec, seed: int) -> None:
+        self.name, self.codec, self._seed = name, codec, seed
+
+    def encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Encoded:
+        """Encode a tensor of any shape for the wire, in training mode."""
+        rng = stream(self._seed, "codec", self.name, client, *at) if self.codec.stochastic else None
+        try:
+            return self.codec.encode(to_array(tensor), rng, training=True)
+        except CodecError as error:
+            raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
+
+    def decode(self, payload: bytes, device: torch.device, client: str, at: Minibatch) -> torch.Tensor:
+        """Decode what arrived; anything but an intact payload of this codec is a CodecError."""
+        try:
+            return to_tensor(self.codec.decode(payload), device)
+        except CodecError as error:
+            raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
+
+    def transmit(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return what a receiver would get in evaluation mode."""
+        payload = self.codec.encode(to_array(tensor), None, training=False).payload
+        return to_tensor(self.codec.decode(payload), tensor.device)
+
+    def support(self, payload: bytes, device: torch.device) -> torch.Tensor | None:
+        """Flat indices of the entries for which a gradient returns, known to both ends; None means all."""
+        if not self.codec.masks_gradient:
+            return None
+        indices = self.codec.gradient_support(payload)
+        return None if indices is None else torch.from_numpy(indices).to(device)
+
+    def encode_cost(self, numel: int) -> Cost:
+        """What encoding a float32 tensor of `numel` elements costs."""
+        return self.codec.encode_cost(numel, FLOAT_BYTES)
+
+    def decode_cost(self, numel: int, payload: bytes) -> Cost:
+        """What decoding a received payload costs."""
+        return self.codec.decode_cost(numel, len(payload))
+
+
+def gather(gradient: torch.Tensor, support: torch.Tensor | None) -> torch.Tensor:
+    """Keep the entries of a gradient that travel: all, or those of `support` as a vector."""
+    return gradient if support is None else gradient.reshape(-1)[support]
+
+
+def scatter(values: torch.Tensor, support: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """Undo `gather`: a gradient of the shape of `like`, zero where nothing travelled."""
+    if support is None:
+        if values.shape != like.shape:
+            raise CodecError(f"a gradient of shape {tuple(values.shape)} arrived for {tuple(like.shape)}")
+        return values.to(like.dtype)
+    if values.numel() != support.numel():
+        raise CodecError(f"{values.numel()} gradient entries arrived for {support.numel()} kept ones")
+    full = torch.zeros(like.numel(), dtype=like.dtype, device=like.device)
+    full[support] = values.reshape(-1).to(like.dtype)
+    return full.reshape(like.shape)
+
+
+def part(payload: bytes) -> tuple[bytes, bytes]:
+    """Undo `frame.join` of smashed data and labels."""
+    (smashed, labels), end = frame.split(payload, 2)
+    if end != len(payload):
+        raise CodecError(f"{len(payload) - end} bytes are left over behind the labels")
+    return bytes(smashed), bytes(labels)
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor on any device as a numpy array in host memory."""
+    return tensor.detach().cpu().numpy()
+
+
+def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A decoded array as a tensor that owns its memory."""
+    return torch.from_numpy(np.array(array)).to(device)
+
+
+def describe(at: Minibatch) -> str:
+    """Words for a place in training.
+
+    >>> from sfsim.workload.work import Minibatch
+    >>> describe(Minibatch(2, 1, 5))
+    'round 2, minibatch 5'
+    """
+    return f"round {at.round}, minibatch {at.minibatch}"

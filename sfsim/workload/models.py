@@ -1,0 +1,141 @@
+"""The works that move and average models: model_out, model_in, aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sfsim.cost import Cost
+from sfsim.learning.averaging import fedavg, is_batch_norm_statistic
+from sfsim.learning.costing import averaging_cost
+from sfsim.payload import Outgoing
+from sfsim.seeds import stream
+from sfsim.workload.exchange import ModelSlot
+from sfsim.workload.replica import State, load
+from sfsim.workload.work import Access, Minibatch, Work
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sfsim.workload.setting import Setting
+
+FED_SERVER = "fed server"
+GLOBAL = "client model"
+
+
+class Models:
+    """Client-side models on their way, and both halves of the global model.
+
+    Attributes
+    ----------
+    client_side : dict of str to Tensor
+        The global client-side model, held by the fed server.
+    server_side : dict of str to Tensor
+        The global server-side model, as of the last `aggregate` of the main server.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        scenario = setting.scenario
+        self.local_statistics = scenario.batch_norm == "local"
+        any_client = next(iter(setting.clients.values()))
+        self.client_side: State = self._travelling(any_client.state())
+        self.server_side: State = next(iter(setting.servers.values())).state()
+        self._down = ModelSlot(scenario.codecs.client_model_down, self.client_side)
+        self._up = ModelSlot(scenario.codecs.client_model_up, self.client_side)
+        # What each client got last, as it was decoded: the reference of differences at both ends.
+        self._held: dict[str, State] = {}
+        self._returned: dict[str, State] = {}
+        self._broadcast: tuple[int, Outgoing] | None = None
+        self._broadcast_round = 0
+
+    def model_out(self, sender: str, client: str, round: int) -> Work:
+        """Encode a client-side model: the global one for `client`, or `client`'s own for whoever is next."""
+        at = Minibatch(round, 0, 0)
+        if sender == FED_SERVER:
+            return self._from_fed_server(client, at)
+        slot = self._up
+
+        def run() -> Outgoing:
+            replica = self._setting.clients[client]
+            reference = self._held.get(client) if self._setting.scenario.protocol != "sl" else None
+            return slot.encode(self._travelling(replica.state()), reference, round, self._rng("up", client, round))
+
+        costs = [("encode", slot.encode_cost())]
+        return self._setting.work(client, client, at, "model_out", costs, run, [client])
+
+    def _from_fed_server(self, client: str, at: Minibatch) -> Work:
+        # Whole weights are the same bytes for every client: encoded once per round, and paid once.
+        shared = self._setting.scenario.codecs.client_model_down.of == "weights"
+        again = shared and self._broadcast_round == at.round
+        self._broadcast_round = at.round
+
+        def run() -> Outgoing:
+            if shared and self._broadcast and self._broadcast[0] == at.round:
+                return self._broadcast[1]
+            rng = self._rng("down", "" if shared else client, at.round)
+            outgoing = self._down.encode(self.client_side, self._held.get(client), at.round, rng)
+            self._broadcast = (at.round, outgoing)
+            return outgoing
+
+        costs = [("encode", Cost() if again else self._down.encode_cost())]
+        access = (Access(GLOBAL, "read"),)
+        return self._setting.work(FED_SERVER, client, at, "model_out", costs, run, [], access)
+
+    def model_in(self, receiver: str, sender: str, client: str, round: int, payload: bytes) -> Work:
+        """Decode a client-side model: a client trains on with it, the fed server keeps it for averaging."""
+        at = Minibatch(round, 0, 0)
+        at_client = receiver != FED_SERVER
+        slot = self._down if sender == FED_SERVER else self._up
+
+        def take_over() -> None:
+            replica = self._setting.clients[client]
+            state = slot.decode(payload, self._held.get(client))
+            self._held[client] = state
+            load(replica.parts, state)
+            if self._setting.scenario.optimiser_state == "reset":
+                replica.reset_optimiser()
+
+        def keep() -> None:
+            self._returned[client] = slot.decode(payload, self._held.get(client))
+
+        costs = [("decode", slot.decode_cost(payload))]
+        run = take_over if at_client else keep
+        return self._setting.work(receiver, client, at, "model_in", costs, run, [client])
+
+    def aggregate(self, party: str, clients: Sequence[str], round: int) -> Work:
+        """FedAvg of the client-side models that returned, or of the copies of the server-side model."""
+        at = Minibatch(round, 0, 0)
+        setting = self._setting
+        if party == FED_SERVER:
+            costs = [("aggregate", averaging_cost(self._up.numel, len(clients)))]
+            access = (Access(GLOBAL, "write"),)
+
+            def average_clients() -> None:
+                self.client_side = self._fedavg(clients, [self._returned.pop(name) for name in clients])
+
+            return setting.work(party, "", at, "aggregate", costs, average_clients, clients, access)
+        numel = sum(value.numel() for value in self.server_side.values())
+        costs = [("aggregate", averaging_cost(numel, len(clients)))]
+        accesses = tuple(Access(setting.server_name(name), "write") for name in setting.servers)
+
+        def average_servers() -> None:
+            states = [setting.servers[name].state() for name in clients]
+            self.server_side = self.server_side | self._fedavg(clients, states)
+            for replica in setting.servers.values():
+                load(replica.parts, self._travelling(self.server_side))
+
+        return setting.work(party, "", at, "aggregate", costs, average_servers, [], accesses)
+
+    def _fedavg(self, names: Sequence[str], states: list[State]) -> State:
+        weights = [float(len(self._setting.shards[name])) for name in names]
+        return fedavg(states, weights, self._setting.scenario.batch_norm)
+
+    def _travelling(self, state: State) -> State:
+        """The part of a state that is exchanged: all of it, or all but BatchNorm's local statistics."""
+        if not self.local_statistics:
+            return state
+        return {name: value for name, value in state.items() if not is_batch_norm_statistic(name)}
+
+    def _rng(self, direction: str, client: str, round: int) -> np.random.Generator:
+        return stream(self._setting.scenario.seeds.training, "codec", "client model", direction, client, round)

@@ -1,0 +1,80 @@
+"""Replicas: one party's copy of a part of the model with its optimiser and what it keeps between works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sfsim.learning.steps import Forward, make_optimiser
+
+if TYPE_CHECKING:
+    from sfsim.learning.cut import Part
+    from sfsim.learning.declarations import AnyOptimiser
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(slots=True)
+class Pending:
+    """What a minibatch leaves on a party until its gradient comes."""
+
+    forward: Forward | None = None
+    tail: Forward | None = None
+    targets: torch.Tensor | None = None
+    skip_gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    gradient: torch.Tensor | None = None
+    support: torch.Tensor | None = None
+    tail_support: torch.Tensor | None = None
+
+
+class Replica:
+    """Parts of the model on one party (front end and back end, or the server side) and their optimiser.
+
+    Parameters
+    ----------
+    parts : mapping of str to Part
+        By name: ``front_end``, ``back_end``, ``server_side``.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], optimiser: AnyOptimiser) -> None:
+        self.parts = dict(parts)
+        self._declared = optimiser
+        self.pending = Pending()
+        self.reset_optimiser()
+
+    def reset_optimiser(self) -> None:
+        """Forget momentum and moments."""
+        self.optimiser = make_optimiser(
+            self._declared, [p for part in self.parts.values() for p in part.parameters()]
+        )
+
+    def step(self) -> None:
+        """Step on the gradients that were accumulated, and forget them."""
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def state(self) -> State:
+        """Copies of all weights and buffers, named ``part.name``."""
+        return {
+            f"{name}.{key}": value.detach().clone()
+            for name, part in self.parts.items()
+            for key, value in part.state_dict().items()
+        }
+
+
+def load(parts: Mapping[str, Part], state: Mapping[str, torch.Tensor]) -> None:
+    """Put weights and buffers into parts; names that are absent stay as they are."""
+    with torch.no_grad():
+        for name, part in parts.items():
+            for key, value in part.state_dict().items():
+                if f"{name}.{key}" in state:
+                    value.copy_(state[f"{name}.{key}"])
+
+
+def to_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """A state in host memory."""
+    return {name: value.detach().cpu().numpy() for name, value in state.items()}

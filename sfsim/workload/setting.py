@@ -1,0 +1,134 @@
+"""The setting of a live workload: data, replicas, codec slots, prices and threads, built once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sfsim.learning.cut import split
+from sfsim.learning.models import build
+from sfsim.learning.partition import minibatches
+from sfsim.seeds import integer, stream
+from sfsim.workload.coding import Slot
+from sfsim.workload.executor import OrderedExecutor
+from sfsim.workload.prices import Prices
+from sfsim.workload.replica import Replica
+from sfsim.workload.work import Access, Costs, Minibatch, Work, WorkKey
+
+if TYPE_CHECKING:
+    from sfsim.learning.dataset import Dataset
+    from sfsim.payload import Outgoing
+    from sfsim.scenario import Scenario
+
+
+@dataclass
+class Setting:
+    """Everything that the works of a run share.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    dataset : Dataset
+    shards : dict of str to array of int64
+        Rows of the training split that each client holds.
+    one_server_model : bool
+        One server-side model for all clients, or one copy for each.
+    jobs : int
+        Threads.
+    device : torch.device
+        Where tensors live.
+    """
+
+    scenario: Scenario
+    dataset: Dataset
+    shards: dict[str, np.ndarray]
+    one_server_model: bool
+    jobs: int
+    device: torch.device
+    clients: dict[str, Replica] = field(init=False)
+    servers: dict[str, Replica] = field(init=False)
+    losses: dict[tuple[int, str], list[tuple[float, int]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        scenario, seed = self.scenario, self.scenario.seeds.training
+        chain = build(
+            scenario.model, self.dataset.in_channels, self.dataset.num_classes, integer(seed, "initial weights")
+        ).to(self.device)
+        parts = split(chain, scenario.cut_layers)
+        self.named = {"front_end": parts.front_end, "server_side": parts.server_side}
+        if parts.back_end is not None:
+            self.named["back_end"] = parts.back_end
+        self.u_shaped = parts.back_end is not None
+        self.prices = Prices(self.named, tuple(self.dataset.train.stored_inputs.shape[1:]), scenario.loss)
+        client_parts = {name: part for name, part in self.named.items() if name != "server_side"}
+        server_parts = {"server_side": parts.server_side}
+        names = list(self.shards)
+        self.clients = {name: Replica(copy.deepcopy(client_parts), scenario.optimiser) for name in names}
+        server_optimiser = scenario.server_optimiser or scenario.optimiser
+        if self.one_server_model:
+            shared = Replica(copy.deepcopy(server_parts), server_optimiser)
+            self.servers = dict.fromkeys(names, shared)
+        else:
+            self.servers = {name: Replica(copy.deepcopy(server_parts), server_optimiser) for name in names}
+        codecs = scenario.codecs
+        self.slots = {
+            name: Slot(name, codec, seed)
+            for name in ("smashed_up", "smashed_down", "gradient_up", "gradient_down")
+            if (codec := getattr(codecs, name)) is not None
+        }
+        self.label_codec = codecs.labels
+        self.executor = OrderedExecutor(self.jobs, lambda: torch.set_num_threads(1))
+        self._plans: dict[tuple[str, int], list[tuple[Minibatch, np.ndarray]]] = {}
+
+    def server_name(self, client: str) -> str:
+        """Name of the server-side model that serves a client, in the log of accesses."""
+        return "server model" if self.one_server_model else f"server model of {client}"
+
+    def batches(self, client: str, round: int) -> Sequence[tuple[Minibatch, np.ndarray]]:
+        """Minibatches of a client in a round, each with the rows of the training split it takes."""
+        if (client, round) not in self._plans:
+            # Only the current round of a client is asked for, so the older ones are forgotten.
+            self._plans = {key: plan for key, plan in self._plans.items() if key[0] != client}
+            self._plans[client, round] = list(self._draw(client, round))
+        return self._plans[client, round]
+
+    def _draw(self, client: str, round: int) -> Sequence[tuple[Minibatch, np.ndarray]]:
+        scenario, seed = self.scenario, self.scenario.seeds.data
+        plan: list[tuple[Minibatch, np.ndarray]] = []
+        epoch = 0
+        wanted = scenario.local_steps
+        while (len(plan) < wanted) if wanted else (epoch < (scenario.local_epochs or 1)):
+            epoch += 1
+            rng = stream(seed, "minibatches", client, round, epoch)
+            for rows in minibatches(self.shards[client], scenario.batch_size, rng):
+                plan.append((Minibatch(round, epoch, len(plan) + 1), rows))
+        return plan[:wanted]
+
+    def rows(self, client: str, at: Minibatch) -> np.ndarray:
+        """Rows of the training split of one minibatch."""
+        return self.batches(client, at.round)[at.minibatch - 1][1]
+
+    def work(
+        self,
+        party: str,
+        client: str,
+        at: Minibatch,
+        operation: str,
+        costs: Costs,
+        run: Callable[[], Outgoing | None],
+        touches: Sequence[str],
+        accesses: tuple[Access, ...] = (),
+    ) -> Work:
+        """Make a work; it runs behind earlier works that touch or access the same objects."""
+        names = (*touches, *(access.shared for access in accesses))
+        return Work(
+            key=WorkKey(party, client, at.round, at.epoch, at.minibatch, operation),
+            costs=costs,
+            launch=lambda: self.executor.submit(run, names),
+            accesses=accesses,
+        )

@@ -1,0 +1,212 @@
+"""The works of one minibatch: forward, tail, backward and step, with real tensors and real payloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from sfsim.codec import frame
+from sfsim.cost import Cost
+from sfsim.learning.steps import backward, forward, loss_gradient
+from sfsim.payload import Outgoing
+from sfsim.workload import coding
+from sfsim.workload.replica import Pending
+from sfsim.workload.work import Access, Minibatch, Work
+
+if TYPE_CHECKING:
+    from sfsim.codec import Encoded
+    from sfsim.workload.coding import Slot
+    from sfsim.workload.setting import Setting
+
+MAIN_SERVER = "main server"
+
+
+class Training:
+    """Works of a minibatch; see `sfsim.workload.work.Workload` for what each is."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._device = setting.device
+        # What the current minibatch of each client left on the main server.
+        self._pending: dict[str, Pending] = {}
+
+    def client_forward(self, client: str, at: Minibatch) -> Work:
+        """Front end forward and encode; label-sharing sends the labels in the same payload."""
+        setting, slot = self._setting, self._setting.slots["smashed_up"]
+        rows = setting.rows(client, at)
+        replica = setting.clients[client]
+        numel = setting.prices.numel_after("front_end", len(rows))
+        labels_of = setting.dataset.train.stored_targets
+        encode = slot.encode_cost(numel)
+        if not setting.u_shaped:
+            encode += setting.label_codec.encode_cost(labels_of[0].numel() * len(rows), 8)
+
+        def run() -> Outgoing:
+            x, targets = setting.dataset.train.batch(rows, self._device)
+            fwd = forward(replica.parts["front_end"], x, input_gradient=False)
+            encoded = slot.encode(fwd.y, client, at)
+            labels = b""
+            payload = encoded.payload
+            if not setting.u_shaped:
+                labels = setting.label_codec.encode(coding.to_array(targets)).payload
+                payload = frame.join([payload, labels])
+            support = slot.support(encoded.payload, self._device)
+            replica.pending = Pending(forward=fwd, targets=targets, support=support)
+            return _outgoing("smashed data", slot, encoded, payload, fwd.y, at, len(labels))
+
+        costs = [("forward", setting.prices.of("front_end", len(rows)).forward), ("encode", encode)]
+        return setting.work(client, client, at, "client_forward", costs, run, [client])
+
+    def server_forward(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """Decode and forward; label-sharing: the loss too; U-shaped: encode what goes down."""
+        setting = self._setting
+        replica, batch = setting.servers[client], len(setting.rows(client, at))
+        up, numel = setting.slots["smashed_up"], setting.prices.numel_after("front_end", batch)
+        decode = up.decode_cost(numel, payload)
+        costs = [("decode", decode), ("forward", setting.prices.of("server_side", batch).forward)]
+        out_numel = setting.prices.numel_after("server_side", batch)
+        if setting.u_shaped:
+            costs.append(("encode", setting.slots["smashed_down"].encode_cost(out_numel)))
+        else:
+            costs.append(("loss", setting.prices.loss(batch)))
+
+        def run() -> Outgoing | None:
+            smashed, labels = (payload, b"") if setting.u_shaped else coding.part(payload)
+            x = up.decode(smashed, self._device, client, at)
+            fwd = forward(replica.parts["server_side"], x)
+            pending = Pending(forward=fwd, support=up.support(smashed, self._device))
+            self._pending[client] = pending
+            if not setting.u_shaped:
+                targets = coding.to_tensor(setting.label_codec.decode(labels), self._device).long()
+                loss, pending.gradient = loss_gradient(fwd.y, targets, setting.scenario.loss)
+                self._note_loss(client, at, loss, batch)
+                return None
+            down = setting.slots["smashed_down"]
+            encoded = down.encode(fwd.y, client, at)
+            pending.tail_support = down.support(encoded.payload, self._device)
+            return _outgoing("smashed data", down, encoded, encoded.payload, fwd.y, at)
+
+        access = (Access(setting.server_name(client), "read"),)
+        # Forward in training mode moves BatchNorm's running statistics.
+        return setting.work(MAIN_SERVER, client, at, "server_forward", costs, run, [], access)
+
+    def client_tail(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """U-shaped: decode, back end forward, loss, back end backward, encode the gradient."""
+        setting = self._setting
+        replica, batch = setting.clients[client], len(setting.rows(client, at))
+        down, up = setting.slots["smashed_down"], setting.slots["gradient_up"]
+        numel = setting.prices.numel_after("server_side", batch)
+        price = setting.prices.of("back_end", batch)
+        costs = [
+            ("decode", down.decode_cost(numel, payload)),
+            ("forward", price.forward),
+            ("loss", setting.prices.loss(batch)),
+            ("backward", price.backward),
+            ("encode", up.encode_cost(numel)),
+        ]
+
+        def run() -> Outgoing:
+            pending = replica.pending
+            assert pending.forward is not None and pending.targets is not None
+            x = down.decode(payload, self._device, client, at)
+            fwd = forward(replica.parts["back_end"], x, pending.forward.skips_out)
+            value, at_output = loss_gradient(fwd.y, pending.targets, setting.scenario.loss)
+            self._note_loss(client, at, value, batch)
+            gradient, pending.skip_gradients = backward(fwd, at_output)
+            assert gradient is not None
+            travelling = coding.gather(gradient, down.support(payload, self._device))
+            encoded = up.encode(travelling, client, at)
+            return _outgoing("gradient", up, encoded, encoded.payload, gradient, at)
+
+        return setting.work(client, client, at, "client_tail", costs, run, [client])
+
+    def server_backward(self, client: str, at: Minibatch, payload: bytes | None) -> Work:
+        """Server side backward with the weights of the forward; encode the gradient that goes down."""
+        setting = self._setting
+        pending, batch = self._pending[client], len(setting.rows(client, at))
+        down = setting.slots["gradient_down"]
+        numel = _travelling(pending.support, setting.prices.numel_after("front_end", batch))
+        costs: list[tuple[str, Cost]] = []
+        if payload is not None:
+            out_numel = _travelling(pending.tail_support, setting.prices.numel_after("server_side", batch))
+            costs.append(("decode", setting.slots["gradient_up"].decode_cost(out_numel, payload)))
+        costs.append(("backward", setting.prices.of("server_side", batch).backward))
+        costs.append(("encode", down.encode_cost(numel)))
+
+        def run() -> Outgoing:
+            fwd = self._pending.pop(client).forward
+            assert fwd is not None
+            if payload is None:
+                at_output = pending.gradient
+            else:
+                arrived = setting.slots["gradient_up"].decode(payload, self._device, client, at)
+                at_output = coding.scatter(arrived, pending.tail_support, fwd.y)
+            assert at_output is not None
+            gradient, _ = backward(fwd, at_output)
+            assert gradient is not None
+            encoded = down.encode(coding.gather(gradient, pending.support), client, at)
+            return _outgoing("gradient", down, encoded, encoded.payload, gradient, at)
+
+        access = (Access(setting.server_name(client), "read"),)
+        return setting.work(MAIN_SERVER, client, at, "server_backward", costs, run, [], access)
+
+    def server_step(self, client: str, at: Minibatch) -> Work:
+        """Optimiser step of the server-side model that serves this client."""
+        setting = self._setting
+        replica = setting.servers[client]
+        spec = setting.scenario.server_optimiser or setting.scenario.optimiser
+        costs = [("optimiser", setting.prices.step(replica.parts, spec))]
+        access = (Access(setting.server_name(client), "write"),)
+        return setting.work(MAIN_SERVER, client, at, "server_step", costs, replica.step, [], access)
+
+    def client_backward(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """Decode, front end backward (with the skips' gradients), optimiser step of both ends."""
+        setting, slot = self._setting, self._setting.slots["gradient_down"]
+        replica, batch = setting.clients[client], len(setting.rows(client, at))
+        numel = _travelling(replica.pending.support, setting.prices.numel_after("front_end", batch))
+        costs = [
+            ("decode", slot.decode_cost(numel, payload)),
+            ("backward", setting.prices.of("front_end", batch).backward),
+            ("optimiser", setting.prices.step(replica.parts, setting.scenario.optimiser)),
+        ]
+
+        def run() -> None:
+            pending, replica.pending = replica.pending, Pending()
+            assert pending.forward is not None
+            arrived = slot.decode(payload, self._device, client, at)
+            gradient = coding.scatter(arrived, pending.support, pending.forward.y)
+            backward(pending.forward, gradient, pending.skip_gradients)
+            replica.step()
+
+        return setting.work(client, client, at, "client_backward", costs, run, [client])
+
+    def _note_loss(self, client: str, at: Minibatch, loss: float, batch: int) -> None:
+        self._setting.losses.setdefault((at.round, client), []).append((loss, batch))
+
+
+def _travelling(support: torch.Tensor | None, numel: int) -> int:
+    return numel if support is None else support.numel()
+
+
+def _outgoing(
+    kind: str,
+    slot: Slot,
+    encoded: Encoded,
+    payload: bytes,
+    tensor: torch.Tensor,
+    at: Minibatch,
+    label_bytes: int = 0,
+) -> Outgoing:
+    return Outgoing(
+        kind=kind,
+        payload=payload,
+        raw_bytes=tensor.numel() * coding.FLOAT_BYTES,
+        elements=tensor.numel(),
+        codec=slot.codec.name,
+        estimated_bits=encoded.estimated_bits,
+        label_bytes=label_bytes,
+        round=at.round,
+        epoch=at.epoch,
+        minibatch=at.minibatch,
+    )

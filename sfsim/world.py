@@ -1,0 +1,185 @@
+"""Build the world of a scenario: the one place where everything is wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simpy
+import torch
+
+from sfsim.device import check_memory
+from sfsim.device.server import DeviceServer
+from sfsim.ledger import Ledger
+from sfsim.network import Network, framing
+from sfsim.learning.data import load_dataset
+from sfsim.learning.partition import partition
+from sfsim.scenario import build_graph
+from sfsim.seeds import stream
+from sfsim.splitfed.client import Client
+from sfsim.splitfed.fed_server import FedServer
+from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.parties import Parties
+from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER
+from sfsim.splitfed.referee import Referee
+from sfsim.splitfed.schedule import Schedule
+from sfsim.workload.live import LiveWorkload
+from sfsim.workload.setting import Setting
+
+if TYPE_CHECKING:
+    from sfsim.learning.dataset import Dataset
+    from sfsim.scenario import Scenario
+    from sfsim.workload.work import Workload
+
+_PROTOCOLS = {"sl": "sl", "splitfed-v1": "splitfed_v1", "splitfed-v2": "splitfed_v2"}
+
+
+@dataclass
+class World:
+    """Parties on a network, ready to run.
+
+    Attributes
+    ----------
+    env : simpy.Environment
+        Simulated time.
+    ledger : Ledger
+        Filled while the world runs.
+    over : simpy.Event
+        Fires to end the run early (the target was reached).
+    processes : list of simpy.Process
+        All parties.
+    """
+
+    env: simpy.Environment
+    ledger: Ledger
+    network: Network
+    workload: LiveWorkload
+    data_fingerprint: str
+    over: simpy.Event
+    processes: list[simpy.Process]
+
+
+def build(
+    scenario: Scenario,
+    *,
+    data_root: Path | None = None,
+    device: str = "cpu",
+    jobs: int = 1,
+    on_round: Callable[[World, int], None] = lambda world, round: None,
+) -> World:
+    """Wire a scenario.
+
+    Parameters
+    ----------
+    data_root : Path, optional
+        Where data sets that are not embedded live.
+    device : str
+        Torch device of the training itself (not a simulated device).
+    jobs : int
+        Threads that train clients side by side; the ledger does not depend on it.
+    on_round : callable
+        Called at the end of every global round.
+    """
+    protocol = protocol_of(scenario)
+    dataset, shards = load_data(scenario, data_root)
+    setting = Setting(scenario, dataset, shards, protocol.ONE_SERVER_MODEL, jobs, torch.device(device))
+    check_memories(scenario, setting)
+    env, ledger = simpy.Environment(), Ledger()
+    graph, hosts = build_graph(scenario)
+    network = Network(
+        env,
+        graph,
+        hosts,
+        framing(scenario.network.framing),
+        scenario.seeds.network,
+        ledger,
+        clients=set(scenario.client_names),
+    )
+    workload = LiveWorkload(setting)
+    schedule = Schedule(
+        scenario.client_names, scenario.client_fraction, scenario.global_rounds, scenario.seeds.training
+    )
+    world = World(env, ledger, network, workload, dataset.fingerprint, env.event(), [])
+    referee = Referee(
+        env,
+        workload,
+        ledger,
+        scenario.evaluation.every_rounds,
+        scenario.global_rounds,
+        lambda round: on_round(world, round),
+    )
+    world.processes = _start(scenario, protocol, schedule, referee, world)
+    return world
+
+
+def _start(
+    scenario: Scenario, protocol: ModuleType, schedule: Schedule, referee: Referee, world: World
+) -> list[simpy.Process]:
+    env, ledger, seed = world.env, world.ledger, scenario.seeds.network
+    workload: Workload = world.workload
+    u_shaped = scenario.u_shaped
+    main_device = DeviceServer(env, scenario.main_server.device, MAIN_SERVER, seed, ledger)
+    fed_device = (
+        DeviceServer(env, scenario.fed_server.device, FED_SERVER, seed, ledger)
+        if scenario.fed_server.device is not None
+        else main_device
+    )
+    common = (env, world.network)
+    main_server = MainServer(
+        MAIN_SERVER, *common, main_device, workload, ledger, u_shaped=u_shaped, one_model=protocol.ONE_SERVER_MODEL
+    )
+    fed_server = FedServer(FED_SERVER, *common, fed_device, workload, ledger)
+    clients = {
+        name: Client(
+            name,
+            *common,
+            DeviceServer(env, group.device, name, seed, ledger, group.variation),
+            workload,
+            ledger,
+            u_shaped=u_shaped,
+            start_s=group.start_s,
+        )
+        for name, group in scenario.groups.items()
+    }
+    parties = Parties(clients, main_server, fed_server, schedule, referee)
+    return [env.process(process) for process in protocol.processes(parties, scenario.server_order)]
+
+
+def protocol_of(scenario: Scenario) -> ModuleType:
+    """The module of `sfsim.splitfed` that a scenario's protocol names."""
+    return import_module(f"sfsim.splitfed.{_PROTOCOLS[scenario.protocol]}")
+
+
+def load_data(scenario: Scenario, data_root: Path | None) -> tuple[Dataset, dict[str, np.ndarray]]:
+    """Load the data set and deal its training split to the clients."""
+    names, seed = scenario.client_names, scenario.seeds.data
+    dataset = load_dataset(scenario.data, data_root, seed, scenario.validation_fraction)
+    dealt = partition(
+        dataset.partition_labels,
+        scenario.partition,
+        len(names),
+        stream(seed, "data", "partition"),
+        dataset.client_indices,
+    )
+    return dataset, dict(zip(names, dealt, strict=True))
+
+
+def check_memories(scenario: Scenario, setting: Setting) -> None:
+    """Refuse a part of the model that does not fit into the memory of the device that has to train it."""
+    prices, largest = setting.prices, 0
+    for name, group in scenario.groups.items():
+        batch = min(scenario.batch_size, len(setting.shards[name]))
+        largest = max(largest, batch)
+        parts = setting.clients[name].parts
+        needed = sum(prices.memory_bytes(part, batch, scenario.optimiser) for part in parts)
+        check_memory(group.device, needed, f"the client-side model with {batch} examples", f'[clients "{group.name}"]')
+    copies = 1 if setting.one_server_model else len(setting.shards)
+    optimiser = scenario.server_optimiser or scenario.optimiser
+    needed = copies * prices.memory_bytes("server_side", largest, optimiser)
+    what = "the server-side model" if copies == 1 else f"{copies} copies of the server-side model"
+    check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", "[main_server]")
