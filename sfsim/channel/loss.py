@@ -20,7 +20,9 @@ class Loss:
     title: str = ""
     source: str = ""
 
-    def lost(self, seed: int, link_name: str, message_index: int, attempt: int, num_packets: int) -> np.ndarray:
+    def lost(
+        self, seed: int, link_name: str, message_index: int, attempt: int, num_packets: int
+    ) -> np.ndarray:
         """Return which of `num_packets` packets are lost: bool, shape (num_packets,).
 
         A shorter message gets a prefix of what a longer one gets.

@@ -14,7 +14,7 @@ _OPPORTUNITY_BITS = 1500 * 8
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """A piecewise constant rate: piece i holds from ``starts_s[i]`` (the first is 0) to the next, the last to the period."""
+    """A piecewise constant rate: a piece holds from its start (the first: 0) to the next, the last to the period."""
 
     starts_s: np.ndarray
     rates: np.ndarray
@@ -33,7 +33,7 @@ def read_rows(path: Path) -> Pieces:
 def read_mahimahi(path: Path, bin_s: float) -> Pieces:
     """Read whole milliseconds, one line per opportunity to deliver 1500 bytes; the last one is the period.
 
-    The opportunity at ms t serves the bytes of (t - 1, t], so that an integral over whole milliseconds is exact.
+    The opportunity at ms t serves the bytes of (t - 1, t], so an integral over whole milliseconds is exact.
 
     Source: mm-link(1) of Mahimahi (Netravali et al., USENIX ATC 2015).
     """
@@ -64,7 +64,7 @@ def _read_rows(path: Path, modified: int) -> Pieces:
             raise NetworkError(f"{path}, line {number}: found rate {rate:g}, expected a rate of at least 0")
         if rows and time_s <= rows[-1][0]:
             raise NetworkError(
-                f"{path}, line {number}: time {time_s:g} is not later than {rows[-1][0]:g}; times must increase"
+                f"{path}, line {number}: time {time_s:g} is not after {rows[-1][0]:g}; times must increase"
             )
         rows.append((time_s, rate))
     if not rows:
@@ -79,14 +79,18 @@ def _read_mahimahi(path: Path, bin_s: float, modified: int) -> Pieces:
     times_ms: list[int] = []
     for number, line in _lines(path):
         if not line.isdecimal():
-            raise NetworkError(f"{path}, line {number}: found {line!r}, expected a whole number of milliseconds")
+            raise NetworkError(
+                f"{path}, line {number}: found {line!r}, expected a whole number of milliseconds"
+            )
         if times_ms and int(line) < times_ms[-1]:
             raise NetworkError(
                 f"{path}, line {number}: time {line} ms is before {times_ms[-1]} ms; times must not decrease"
             )
         times_ms.append(int(line))
     if not times_ms or times_ms[-1] == 0:
-        raise NetworkError(f"{path}: an empty trace; expected delivery times in milliseconds, the last above 0")
+        raise NetworkError(
+            f"{path}: an empty trace; expected delivery times in milliseconds, the last above 0"
+        )
     period_s = times_ms[-1] / 1000
     num_bins = int(np.ceil(period_s / bin_s - 1e-9))
     starts_s = np.arange(num_bins) * bin_s

@@ -1,0 +1,136 @@
+"""Graphs of links: a star, a list of links, a networkx graph or a GraphML file become one directed graph.
+
+Every edge of the directed graph carries one `Link` in its attribute ``link``.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfsim.errors import ConfigError, did_you_mean
+from sfsim.network.declarations import Link
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+HUB = "hub"
+
+
+def star(access: Mapping[str, tuple[Link, Link]]) -> "nx.DiGraph":
+    """Join all parties at one hub; `access` gives each party's ``(uplink, downlink)``."""
+    return from_links(
+        edge
+        for party, (uplink, downlink) in access.items()
+        for edge in ((party, HUB, uplink), (HUB, party, downlink))
+    )
+
+
+def from_links(links: Iterable[tuple[str, str, Link]], place: str = "links") -> "nx.DiGraph":
+    """Join nodes by directed links ``(source, destination, link)``, at most one from a node to another."""
+    import networkx as nx
+
+    graph = nx.DiGraph()
+    for source, destination, link in links:
+        if graph.has_edge(source, destination):
+            raise ConfigError(
+                place, f"two links {source!r} -> {destination!r}", "at most one link from a node to another"
+            )
+        if source == destination:
+            raise ConfigError(place, f"a link from {source!r} to itself", "a link between two nodes")
+        graph.add_edge(source, destination, link=link)
+    return graph
+
+
+def from_networkx(
+    graph: "nx.Graph",
+    default: Link | None = None,
+    rate_attribute: str | None = None,
+    place: str = "graph",
+) -> "nx.DiGraph":
+    """Turn any networkx graph into the directed graph of links; an undirected edge becomes one link each way.
+
+    Parameters
+    ----------
+    graph : networkx.Graph
+        Edges carry a `Link` in ``link``, or take `default`.
+    default : Link, optional
+        The link of edges that have none.
+    rate_attribute : str, optional
+        Edge attribute that holds a rate in bit/s and replaces the default's where present.
+    place : str
+        What to call the graph in an error.
+
+    Raises
+    ------
+    ConfigError
+        Parallel edges, an edge to the node itself, or an edge without a link.
+    """
+    links = []
+    for source, destination, attributes in graph.edges(data=True):
+        source, destination = str(source), str(destination)
+        at = f"{place}, edge {source!r} - {destination!r}"
+        link = attributes.get("link", default)
+        if link is None:
+            raise ConfigError(at, "no link", "a Link in attribute 'link', or a default link")
+        if rate_attribute is not None and rate_attribute in attributes:
+            link = _with_rate(link, attributes[rate_attribute], f"{at}, {rate_attribute}")
+        links.append((source, destination, link))
+        if not graph.is_directed():
+            links.append((destination, source, link))
+    directed = from_links(links, place)
+    directed.add_nodes_from(str(node) for node in graph)
+    return directed
+
+
+def read_graphml(path: Path, default: Link, rate_attribute: str | None = None) -> "nx.DiGraph":
+    """Read a GraphML file, for example of the Internet Topology Zoo; nodes are called by their ids.
+
+    Raises ConfigError when there is no such file, it is not GraphML, or as `from_networkx` says.
+    """
+    import xml.etree.ElementTree as ElementTree
+
+    import networkx as nx
+
+    if not path.is_file():
+        siblings = (file.name for file in path.parent.iterdir()) if path.parent.is_dir() else ()
+        raise ConfigError(str(path), "no such file", "a GraphML file", did_you_mean(path.name, siblings))
+    try:
+        graph = nx.read_graphml(path)
+    except (ElementTree.ParseError, nx.NetworkXError, KeyError, ValueError) as error:
+        raise ConfigError(str(path), f"a file that is not GraphML ({error})", "a GraphML file") from None
+    return from_networkx(graph, default, rate_attribute, str(path))
+
+
+def check_connected(graph: "nx.DiGraph", hosts: Mapping[str, str], place: str) -> None:
+    """Raise ConfigError unless every party's node exists and reaches every other party's node."""
+    import networkx as nx
+
+    for party, node in hosts.items():
+        if node not in graph:
+            raise ConfigError(
+                place, f"node {node!r} of {party!r}", "a node of the graph", did_you_mean(node, graph)
+            )
+    first = next(iter(hosts), None)
+    if first is None:
+        return
+    node = hosts[first]
+    both_ways = nx.descendants(graph, node) & nx.ancestors(graph, node) | {node}
+    for party, other in hosts.items():
+        if other not in both_ways:
+            raise ConfigError(
+                place,
+                f"no route both ways between {first!r} (node {node!r}) and {party!r} (node {other!r})",
+                "a graph in which all parties reach each other",
+            )
+
+
+def _with_rate(link: Link, rate: Any, place: str) -> Link:
+    from dataclasses import replace
+
+    try:
+        rate_bps = float(rate)
+    except (TypeError, ValueError):
+        raise ConfigError(place, repr(rate), "a rate in bit/s") from None
+    if not 0 < rate_bps < float("inf"):
+        raise ConfigError(place, repr(rate), "a rate in bit/s above 0")
+    return replace(link, rate_bps=rate_bps)
