@@ -87,7 +87,7 @@ def count_parts(parts: Parts, shape: tuple[int, ...]) -> tuple[PartCost, PartCos
     front = count(parts.front_end, shape, input_gradient=False)
     server = count(parts.server_side, front.output_shape)
     assert parts.back_end is not None
-    return front, server, count(parts.back_end, server.output_shape, skips_shapes=front.skips_shapes)
+    return front, server, count(parts.back_end, server.output_shape, skips_shapes=front.skips_out_shapes)
 
 
 def test_published_macs_of_the_split_unet(unet_parts: Parts) -> None:
@@ -104,7 +104,7 @@ def test_published_macs_of_the_split_unet(unet_parts: Parts) -> None:
         ours = cost.forward.flops / 2
         assert 0.97 < (ours + 3 * transposed) / published <= 1
     assert costs[1].output_shape == (1, 64, 128, 128)
-    assert costs[0].skips_shapes == {"e1": (1, 32, 256, 256)}
+    assert costs[0].skips_out_shapes == {"e1": (1, 32, 256, 256)}
 
 
 def transposed_macs(part: Part, cost: PartCost) -> float:

@@ -4,8 +4,8 @@ A part is run once on tensors without data (torch's meta device), forward and ba
 that torch starts is written down:
 
 * ``flops``: torch's own formulas (`torch.utils.flop_counter`) for convolutions, transposed convolutions and
-  matrix products and their backwards; a multiply-add counts as two. Element-wise operators, BatchNorm, pooling
-  and losses count 0 here: what they cost is their memory traffic.
+  matrix products and their backwards; a multiply-add counts as two. Element-wise operators, BatchNorm,
+  pooling and losses count 0 here: what they cost is their memory traffic.
 * ``bytes_touched``: every operand of every operator read once, every result written once; views and
   allocations are free.
 * ``launches``: operators started; views and allocations are free.
@@ -19,6 +19,7 @@ operators.
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class PartCost:
         What the forward keeps for the backward, the input and the output included, parameters not.
     output_shape : tuple of int
         Shape of the output.
-    skips_shapes : dict of str to tuple of int
+    skips_out_shapes : dict of str to tuple of int
         Shapes of the skips left to a later part.
     """
 
@@ -55,7 +56,7 @@ class PartCost:
     backward: Cost
     activation_bytes: int
     output_shape: Shape
-    skips_shapes: dict[str, Shape] = field(default_factory=dict)
+    skips_out_shapes: dict[str, Shape] = field(default_factory=dict)
 
 
 def count(
@@ -116,10 +117,11 @@ def count(
         backward=backward.cost(),
         activation_bytes=sum(kept.values()),
         output_shape=tuple(y.shape),
-        skips_shapes={name: tuple(skip.shape) for name, skip in skips_out.items()},
+        skips_out_shapes={name: tuple(skip.shape) for name, skip in skips_out.items()},
     )
 
 
+@cache
 def loss_cost(loss: LossName, output_shape: Shape, dtype: torch.dtype = torch.float32) -> Cost:
     """Count the loss of logits (N, C, ...) with int64 targets (N, ...), forward and backward."""
     logits = _empty(output_shape, dtype, True)
