@@ -1,0 +1,100 @@
+"""Bits: whole numbers of 1 to 32 bits packed into bytes, most significant bit first, and back."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfsim.codec.frame import Buffer
+from sfsim.errors import CodecError
+
+
+Codes: TypeAlias = NDArray[Any]
+"""Whole numbers in the smallest of uint8, uint16 and uint32 that holds them."""
+
+
+def num_bytes(count: int, bits: int) -> int:
+    """Return how many bytes `count` numbers of `bits` bits take; the last byte is filled with zero bits."""
+    return (count * bits + 7) // 8
+
+
+def symbols(count: int, bits: int) -> float:
+    """Return how many bytes must be put together by shifting; whole bytes are copied as they are."""
+    return 0 if bits in (8, 16, 32) else num_bytes(count, bits)
+
+
+def pack(codes: Codes, bits: int) -> bytes:
+    """Pack `codes`, each below ``2**bits``, one after another.
+
+    Parameters
+    ----------
+    codes : ndarray of unsigned integers, shape (n,)
+    bits : int
+        0 to 32; with 0 nothing is written.
+
+    Examples
+    --------
+    >>> pack(np.array([3, 1, 2, 1], np.uint8), 2).hex()
+    'd9'
+    """
+    if bits == 0 or codes.size == 0:
+        return b""
+    if bits == 1:
+        return np.packbits(codes.astype(np.uint8, copy=False)).tobytes()
+    if bits in (8, 16, 32):
+        return codes.astype(f">u{bits // 8}", copy=False).tobytes()
+    # Eight codes fill `bits` bytes exactly, so the loop is over 8 columns whatever the number of codes.
+    groups = -(-codes.size // 8)
+    padded = np.zeros(groups * 8, codes.dtype)
+    padded[: codes.size] = codes
+    columns = np.ascontiguousarray(padded.reshape(groups, 8).T)
+    packed = np.zeros((bits, groups), np.uint8)
+    for column, byte, shift in _overlaps(bits):
+        piece = columns[column] >> shift if shift >= 0 else columns[column] << -shift
+        packed[byte] |= piece.astype(np.uint8)  # the cast drops the bits that belong to other bytes
+    return packed.T.tobytes()[: num_bytes(codes.size, bits)]
+
+
+def unpack(data: Buffer, count: int, bits: int, what: str = "codes") -> Codes:
+    """Unpack `count` numbers of `bits` bits; the inverse of `pack`.
+
+    Returns
+    -------
+    ndarray of uint8, uint16 or uint32 (the smallest that holds `bits` bits), shape (count,)
+
+    Raises
+    ------
+    CodecError
+        When `data` is not exactly as long as `count` numbers are: checked before anything is allocated.
+    """
+    if len(data) != num_bytes(count, bits):
+        raise CodecError(f"{what}: found {len(data)} bytes, expected {num_bytes(count, bits)}")
+    kind = np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
+    raw = np.frombuffer(data, np.uint8)
+    if bits == 0 or count == 0:
+        return np.zeros(count, kind)
+    if bits == 1:
+        return np.unpackbits(raw, count=count)
+    if bits in (8, 16, 32):
+        return raw.view(f">u{bits // 8}").astype(kind)
+    groups = -(-count // 8)
+    padded = np.zeros(groups * bits, np.uint8)
+    padded[: raw.size] = raw
+    columns = np.ascontiguousarray(padded.reshape(groups, bits).T).astype(kind)
+    codes = np.zeros((8, groups), kind)
+    for column, byte, shift in _overlaps(bits):
+        codes[column] |= columns[byte] << shift if shift >= 0 else columns[byte] >> -shift
+    codes &= kind((1 << bits) - 1)
+    return codes.T.reshape(-1)[:count]
+
+
+def _overlaps(bits: int) -> list[tuple[int, int, int]]:
+    """List (code, byte, shift) of every overlap of 8 codes with the `bits` bytes that hold them.
+
+    A code shifted right by `shift` (left when negative) stands where it belongs in that byte.
+    """
+    return [
+        (code, byte, (code + 1) * bits - (byte + 1) * 8)
+        for code in range(8)
+        for byte in range(code * bits // 8, ((code + 1) * bits + 7) // 8)
+    ]

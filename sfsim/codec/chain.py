@@ -1,0 +1,126 @@
+"""Chain: one tensor codec, then byte stages over everything that it made."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from sfsim.codec.base import Codec, Coded
+from sfsim.codec.cast import Cast
+from sfsim.codec.frame import Buffer, join, split
+from sfsim.codec.mask_encoded import MaskEncoded
+from sfsim.codec.qsgd import Qsgd
+from sfsim.codec.randtopk import RandTopK
+from sfsim.codec.topk import TopK
+from sfsim.codec.uniform import Uniform
+from sfsim.codec.zeros import Zeros
+from sfsim.codec.zstd import Zstd
+from sfsim.cost import Cost
+from sfsim.declaration import declaration
+from sfsim.errors import CodecError
+
+AnyStage = Annotated[
+    Cast | Uniform | Qsgd | TopK | RandTopK | MaskEncoded | Zeros | Zstd, Field(discriminator="kind")
+]
+"""What may stand in a chain: a tensor codec first, byte stages behind it."""
+
+
+@declaration
+class Chain(Codec):
+    """A tensor codec whose parts go through byte stages; in TOML, a list of tables.
+
+    Parameters
+    ----------
+    stages : tuple
+        First a tensor codec, then at least one byte stage.
+
+    Examples
+    --------
+    >>> Chain(stages=(Cast(dtype="float16"), Zstd(level=19))).name
+    'fp16+zstd19'
+    """
+
+    kind: Literal["chain"] = "chain"
+    stages: tuple[AnyStage, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = [stage.kind for stage in self.stages]
+        if len(kinds) < 2 or kinds[0] == "zstd" or any(kind != "zstd" for kind in kinds[1:]):
+            raise ValueError(f"a chain is one tensor codec and then byte stages (zstd), not {kinds}")
+        return self
+
+    @property
+    def name(self) -> str:
+        return "+".join(stage.name for stage in self.stages)
+
+    @property
+    def lossless(self) -> bool:
+        return self._tensor.lossless
+
+    @property
+    def stochastic(self) -> bool:
+        return self._tensor.stochastic
+
+    @property
+    def masks_gradient(self) -> bool:
+        return self._tensor.masks_gradient
+
+    def gradient_support(self, payload: bytes) -> NDArray[np.int64] | None:
+        if not isinstance(self._tensor, RandTopK):
+            return None
+        frame = self.open(payload)
+        return self._tensor.support(frame.parts, frame.shape)
+
+    def estimate_bits(self, numel: int) -> float:
+        return self._tensor.estimate_bits(numel)
+
+    def encode_cost(self, numel: int, itemsize: int) -> Cost:
+        num_bytes = self._tensor.estimate_bits(numel) / 8
+        extra = sum(stage.encode_symbols(num_bytes) for stage in self._bytes)
+        return self._tensor.encode_cost(numel, itemsize) + Cost(serial_symbols=extra)
+
+    def decode_cost(self, numel: int, num_bytes: int) -> Cost:
+        expanded = self._tensor.estimate_bits(numel) / 8
+        extra = sum(stage.decode_symbols(expanded) for stage in self._bytes)
+        return self._tensor.decode_cost(numel, num_bytes) + Cost(bytes_touched=expanded, serial_symbols=extra)
+
+    def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
+        return self._tensor.pack(x, rng, training)
+
+    def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        return self._tensor.unpack(parts, shape, dtype)
+
+    def squeeze(self, coded: Coded) -> Coded:
+        body = join(coded.parts)
+        for stage in self._bytes:
+            body = stage.compress(body)
+        # A byte stage has no formula: what it made is what it costs.
+        return Coded((body,), 8.0 * len(body), coded.saturated)
+
+    @property
+    def num_parts(self) -> int:  # type: ignore[override]
+        return self._tensor.num_parts
+
+    @property
+    def wire_parts(self) -> int:
+        return 1
+
+    def expand(self, parts: Sequence[Buffer], max_bytes: int, num_parts: int) -> Sequence[Buffer]:
+        body = parts[0]
+        for stage in reversed(self._bytes):
+            body = stage.decompress(body, max_bytes)
+        expanded, end = split(body, num_parts)
+        if end != len(body):
+            raise CodecError(f"{len(body) - end} bytes too many behind the parts")
+        return expanded
+
+    @property
+    def _tensor(self) -> Codec:
+        return self.stages[0]  # type: ignore[return-value]
+
+    @property
+    def _bytes(self) -> tuple[Zstd, ...]:
+        return self.stages[1:]  # type: ignore[return-value]

@@ -1,0 +1,135 @@
+"""Tools: run a codec on a file of the user's own; what `sfsim codec encode` and `decode` call."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfsim import seeds
+from sfsim.codec.loading import load
+from sfsim.errors import CodecError, ConfigError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeReport:
+    """What encoding a file gave. Errors are over the values that are finite at both ends."""
+
+    codec: str
+    shape: tuple[int, ...]
+    dtype: str
+    raw_bytes: int
+    payload_bytes: int
+    ratio: float
+    bits_per_element: float
+    estimated_bits: float
+    saturated: int
+    l2_error: float
+    max_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReport:
+    """What decoding a file gave."""
+
+    codec: str
+    shape: tuple[int, ...]
+    dtype: str
+    raw_bytes: int
+    payload_bytes: int
+    ratio: float
+    bits_per_element: float
+
+
+def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = None) -> EncodeReport:
+    """Encode the array in an .npy file and write the payload.
+
+    Parameters
+    ----------
+    seed : int, optional
+        With it a stochastic codec draws as in training, without it is plain as in evaluation.
+
+    Raises
+    ------
+    SfsimError
+        For a file that is missing, no .npy, or holds what the codec cannot encode.
+    """
+    codec = load(codec_toml)
+    x = _read_npy(x_npy)
+    rng = None if seed is None else seeds.stream(seed, "codec", "file")
+    try:
+        encoded = codec.encode(x, rng, training=seed is not None, name=x_npy.name)
+    except CodecError as error:
+        raise CodecError(f"{x_npy}: {error}") from None
+    _write(out, encoded.payload)
+    size = len(encoded.payload)
+    back = codec.decode(encoded.payload)
+    finite = np.isfinite(x) & np.isfinite(back)
+    difference = back[finite].astype(np.float64) - x[finite]
+    return EncodeReport(
+        codec=codec.name,
+        shape=x.shape,
+        dtype=x.dtype.name,
+        raw_bytes=x.nbytes,
+        payload_bytes=size,
+        ratio=x.nbytes / size,
+        bits_per_element=8 * size / max(x.size, 1),
+        estimated_bits=encoded.estimated_bits,
+        saturated=encoded.saturated,
+        l2_error=float(np.sqrt(np.sum(difference**2))),
+        max_error=float(np.abs(difference).max(initial=0.0)),
+    )
+
+
+def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
+    """Decode a payload file and write the array as .npy; raise SfsimError for what the codec did not make."""
+    codec = load(codec_toml)
+    data = _read(payload, "a payload written by sfsim codec encode")
+    try:
+        x = codec.decode(data)
+    except CodecError as error:
+        raise CodecError(f"{payload}: {error}") from None
+    try:
+        with out.open("wb") as file:  # np.save would append .npy to a path of another name
+            np.save(file, x)
+    except OSError as error:
+        raise ConfigError(str(out), str(error.strerror), "a file that can be written") from None
+    return DecodeReport(
+        codec=codec.name,
+        shape=x.shape,
+        dtype=x.dtype.name,
+        raw_bytes=x.nbytes,
+        payload_bytes=len(data),
+        ratio=x.nbytes / len(data),
+        bits_per_element=8 * len(data) / max(x.size, 1),
+    )
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    expected = "an array of floats in an .npy file"
+    _read(path, expected)
+    try:
+        x = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ConfigError(str(path), f"something else ({error})", expected) from None
+    if not isinstance(x, np.ndarray):
+        raise ConfigError(str(path), "an archive of several arrays", expected)
+    return x
+
+
+def _read(path: Path, expected: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ConfigError(str(path), "no such file", expected, did_you_mean(path.name, names)) from None
+    except OSError as error:
+        raise ConfigError(str(path), str(error.strerror), expected) from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(str(path), str(error.strerror), "a file that can be written") from None
