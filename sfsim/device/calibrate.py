@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 SOURCE = "measured by sfsim calibrate"
 
+_LAYERS = 4
+_LAUNCHES = 2 * 3 * _LAYERS  # convolution, BatchNorm and ReLU, there and back
+
 
 def calibrate(
     out: Path,
@@ -34,7 +37,7 @@ def calibrate(
     * peak: a large float32 matrix product (or the training step, should that be faster);
     * efficiency: forward and backward of convolution, BatchNorm and ReLU, launches taken off, over the peak;
     * memory bandwidth: a copy that no cache holds, read plus written;
-    * launch overhead: an addition of two numbers, many in a row;
+    * launch overhead: the same step on images of 2x2 pixels, over the operators that it starts;
     * symbols per second: sorting float32 numbers and packing bits, on the host.
 
     Parameters
@@ -106,12 +109,23 @@ class _Bench:
         return 2 * side**3 / self._best_s(lambda: a @ a)
 
     def training_flops(self, launch_s: float) -> float:
-        from torch.nn import functional
         from torch.utils.flop_counter import FlopCounterMode
 
-        batch, channels, side = (256, 128, 56) if self._cuda else (8, 64, 32)
+        step = self._training_step(*((256, 128, 56) if self._cuda else (8, 64, 32)))
+        with FlopCounterMode(display=False) as counter:
+            step()
+        flops: int = counter.get_total_flops()
+        taken_s = self._best_s(step)
+        return flops / max(taken_s - _LAUNCHES * launch_s, taken_s / 2)
+
+    def launch_s(self) -> float:
+        return self._best_s(self._training_step(1, 2, 2)) / _LAUNCHES
+
+    def _training_step(self, batch: int, channels: int, side: int) -> Callable[[], None]:
+        from torch.nn import functional
+
         x = self._numbers(batch, channels, side, side)
-        weights = [(0.05 * self._numbers(channels, channels, 3, 3)).requires_grad_() for _ in range(4)]
+        weights = [(0.05 * self._numbers(channels, channels, 3, 3)).requires_grad_() for _ in range(_LAYERS)]
 
         def step() -> None:
             y = x
@@ -122,12 +136,7 @@ class _Bench:
             for weight in weights:
                 weight.grad = None
 
-        with FlopCounterMode(display=False) as counter:
-            step()
-        flops: int = counter.get_total_flops()
-        launches = 2 * 3 * len(weights)
-        taken_s = self._best_s(step)
-        return flops / max(taken_s - launches * launch_s, taken_s / 2)
+        return step
 
     def copied_bytes_per_s(self) -> float:
         import torch
@@ -135,17 +144,6 @@ class _Bench:
         source = torch.ones((2**30 if self._cuda else 2**27) // 4, device=self._device)
         target = torch.zeros_like(source)
         return 2 * source.nbytes / self._best_s(lambda: target.copy_(source))
-
-    def launch_s(self) -> float:
-        import torch
-
-        x, many = torch.zeros(1, device=self._device), 2000
-
-        def run() -> None:
-            for _ in range(many):
-                x.add_(1.0)
-
-        return self._best_s(run) / many
 
     def symbols_per_s(self) -> float:
         numbers = seeds.stream(0, "calibrate").standard_normal(2**19, dtype=np.float32)
