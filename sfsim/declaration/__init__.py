@@ -10,10 +10,20 @@ from typing import Any, TypeVar, dataclass_transform
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from sfsim.declaration.complaint import Loc, locate, misfit, translate
+from sfsim.declaration.complaint import Loc, Origin, locate, misfit, translate
 from sfsim.errors import ConfigError, did_you_mean
 
-__all__ = ["Loc", "declaration", "locate", "misfit", "no_such_file", "read_toml", "translate", "validate"]
+__all__ = [
+    "Loc",
+    "Origin",
+    "declaration",
+    "locate",
+    "misfit",
+    "no_such_file",
+    "read_toml",
+    "translate",
+    "validate",
+]
 
 T = TypeVar("T")
 
@@ -76,7 +86,7 @@ def no_such_file(path: Path, place: str, expected: str) -> ConfigError:
     )
 
 
-def validate(kind: Any, table: Any, place: str, origins: Mapping[Loc, str] | None = None) -> Any:
+def validate(kind: Any, table: Any, place: str, origins: Mapping[Loc, Origin] | None = None) -> Any:
     """Build the declaration `kind` (a class or a union) from a TOML table, or raise one ConfigError.
 
     Parameters
@@ -88,7 +98,7 @@ def validate(kind: Any, table: Any, place: str, origins: Mapping[Loc, str] | Non
     place : str
         Where it stands, for the error.
     origins : mapping, optional
-        For the places (tuples of keys and list indices) whose value came from another file, that file.
+        Where values came from another file than `place`: (file, how many leading parts lie outside it).
     """
     try:
         # JSON mode is strict about values (no "3" for 3, no true for 1) and lax about containers.

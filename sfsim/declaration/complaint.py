@@ -22,7 +22,10 @@ from sfsim.declaration.fields import (
 )
 from sfsim.errors import ConfigError, did_you_mean
 
+# A place in a tree of tables (keys and list indices), and the file it was written in: its name, and how many
+# leading parts of the place lie outside that file.
 Loc = tuple[str | int, ...]
+Origin = tuple[str, int]
 
 _STANDARD = frozenset(get_args(ErrorType))
 _EXTRA = ("extra_forbidden", "unexpected_keyword_argument")
@@ -82,7 +85,7 @@ def translate(
     kind: Any,
     place: str,
     table: Any = None,
-    origins: Mapping[Loc, str] | None = None,
+    origins: Mapping[Loc, Origin] | None = None,
 ) -> ConfigError:
     """Turn pydantic's most telling complaint into a ConfigError.
 
@@ -97,7 +100,7 @@ def translate(
     table : dict, optional
         What was validated, to name list entries by their ``name``.
     origins : mapping, optional
-        For the places whose value came from another file, that file.
+        Where values came from another file than `place`.
     """
     details = error.errors(include_url=False)
     # A misspelt key also makes the right one missing: the misspelt one tells more.
@@ -109,7 +112,7 @@ def translate(
     return ConfigError(locate(loc, place, table, origins), found, expected, hint)
 
 
-def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, str] | None = None) -> str:
+def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, Origin] | None = None) -> str:
     """Say where `loc` stands: the file it was really written in, the table, the key.
 
     >>> locate(("clients", 0, "uplink", "rate_bps"), "a.toml", {"clients": [{"name": "phone"}]})
@@ -117,9 +120,10 @@ def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, str] |
     >>> locate(("cut_layers", 1), "a.toml"), locate(("seed",), "a.toml"), locate((), "a.toml")
     ('a.toml, cut_layers[1]', 'a.toml, seed', 'a.toml')
     """
-    for length in range(len(loc), 0, -1):
+    for length in range(len(loc), -1, -1):
         if origins and loc[:length] in origins:
-            table, place, loc = _below(table, loc[:length]), origins[loc[:length]], loc[length:]
+            place, start = origins[loc[:length]]
+            table, loc = _below(table, loc[:start]), loc[start:]
             break
     if not loc:
         return place
@@ -183,12 +187,12 @@ def _sentence(
         return loc, "an unknown key", *_known(str(loc[-1]), value, parent)
     if code == "union_tag_invalid":
         tags = re.findall(r"'([^']*)'", context["expected_tags"])
-        expected = f"one of {list_words([repr(tag) for tag in tags])}"
+        expected = list_words([repr(tag) for tag in tags])
         said = value.get("kind") if isinstance(value, dict) else context["tag"]
         return (*loc, "kind"), spell(said), expected, did_you_mean(context["tag"], tags)
     if code == "union_tag_not_found" and isinstance(value, dict):
         tags = [repr(tag(cls)) for cls in classes(kind)]
-        return (*loc, "kind"), "nothing", f"one of {list_words(tags)}", None
+        return (*loc, "kind"), "nothing", list_words(tags), None
     found = "nothing" if code in _MISSING else spell(value)
     if code == "literal_error":
         words = re.findall(r"'([^']*)'", context["expected"])

@@ -107,7 +107,7 @@ def describe(kind: Any) -> str:
     >>> describe(Annotated[float, FieldInfo(gt=0, le=1)] | None)
     'a number greater than 0 and at most 1'
     >>> describe(Literal["a", "b"])
-    "one of 'a' or 'b'"
+    "'a' or 'b'"
     """
     parts = [_describe_one(option) for option in options(kind) if not is_dataclass(unwrap(option)[0])]
     tables = classes(kind)
@@ -122,7 +122,7 @@ def _describe_one(kind: Any) -> str:
     bare, limits = unwrap(kind)
     if get_origin(bare) is Literal:
         values = [spell(value) for value in get_args(bare)]
-        return values[0] if len(values) == 1 else f"one of {list_words(values)}"
+        return list_words(values)
     words = [
         text.format(f"{getattr(limit, name):g}")
         for limit in limits
@@ -143,7 +143,9 @@ def _describe_one(kind: Any) -> str:
     text = _PLAIN.get(bare, getattr(bare, "__name__", str(bare)))
     if bare is str and any(getattr(limit, "min_length", 0) for limit in limits):
         text = "a text that is not empty"
-    return " ".join([text, " and ".join(words)]) if words else text
+    if not words:
+        return text
+    return f"{text} {'of ' if words[0].startswith('at ') else ''}{' and '.join(words)}"
 
 
 def spell(value: Any) -> str:

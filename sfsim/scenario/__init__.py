@@ -1,0 +1,46 @@
+"""Scenario: everything that decides a run, as one frozen value; `load` reads it from TOML."""
+
+from sfsim.scenario.graph import build_graph
+from sfsim.scenario.loading import load
+from sfsim.scenario.parts import (
+    AnyTopology,
+    ClientGroup,
+    Codecs,
+    Evaluation,
+    FedServer,
+    Graph,
+    GraphLink,
+    GraphML,
+    ModelCodec,
+    NetworkTable,
+    Seeds,
+    Server,
+    Star,
+    Target,
+)
+from sfsim.scenario.scenario import FED_SERVER, MAIN_SERVER, Scenario, scenario_hash
+from sfsim.scenario.schema import json_schema
+
+__all__ = [
+    "FED_SERVER",
+    "MAIN_SERVER",
+    "AnyTopology",
+    "ClientGroup",
+    "Codecs",
+    "Evaluation",
+    "FedServer",
+    "Graph",
+    "GraphLink",
+    "GraphML",
+    "ModelCodec",
+    "NetworkTable",
+    "Scenario",
+    "Seeds",
+    "Server",
+    "Star",
+    "Target",
+    "build_graph",
+    "json_schema",
+    "load",
+    "scenario_hash",
+]

@@ -1,0 +1,131 @@
+"""What no single key of a scenario can check: that its parts fit together."""
+
+from collections import Counter
+from collections.abc import Iterator
+from math import inf
+from typing import TYPE_CHECKING
+
+from sfsim.declaration import Loc, misfit
+from sfsim.learning.cut_check import check_image_size, check_model_cuts
+from sfsim.learning.declarations import Counts, Fractions
+from sfsim.network.declarations import Link
+from sfsim.scenario.graph import check_graph
+from sfsim.scenario.parts import U_SHAPE_SLOTS, Graph, Star, at
+
+if TYPE_CHECKING:
+    from sfsim.scenario.scenario import Scenario
+
+_METRICS = {"classification": "accuracy", "segmentation": "mji"}
+_MODEL_TASKS = {"cnn": "classification", "resnet18": "classification", "unet": "segmentation"}
+
+
+def check(scenario: "Scenario") -> None:
+    """Raise a misfit for the first thing that does not fit."""
+    if scenario.local_epochs is not None and scenario.local_steps is not None:
+        raise misfit("local_steps", "both local_epochs and local_steps", "one of the two")
+    _check_names(scenario)
+    _check_learning(scenario)
+    _check_codecs(scenario)
+    if isinstance(scenario.topology, Star):
+        _check_star(scenario)
+    else:
+        check_graph(scenario)
+    for loc, link in _links(scenario):
+        _check_alive(link, loc)
+
+
+def _check_names(scenario: "Scenario") -> None:
+    from sfsim.scenario.scenario import FED_SERVER, MAIN_SERVER
+
+    repeated = [name for name, count in Counter(scenario.client_names).items() if count > 1]
+    for index, group in enumerate(scenario.clients):
+        loc = ("clients", index, "name")
+        clash = next((name for name in group.client_names if name in (MAIN_SERVER, FED_SERVER)), None)
+        if clash:
+            raise misfit(loc, repr(clash), "a name that is not a server's")
+        twice = next((name for name in group.client_names if name in repeated), None)
+        if twice and any(twice in earlier.client_names for earlier in scenario.clients[:index]):
+            raise misfit(loc, f"a second client {twice!r}", "a name that no other client has")
+
+
+def _check_learning(scenario: "Scenario") -> None:
+    data, model, partition = scenario.data, scenario.model, scenario.partition
+    with at("cut_layers"):
+        check_model_cuts(model, scenario.cut_layers, "")
+    task = _MODEL_TASKS[model.kind]
+    if task != data.task:
+        fitting = " or ".join(repr(kind) for kind, other in _MODEL_TASKS.items() if other == data.task)
+        expected = f"{fitting}, because the data set {data.kind!r} is for {data.task}"
+        raise misfit(("model", "kind"), repr(model.kind), expected)
+    with at("data", "image_size"):
+        check_image_size(model, data.image_size, "")
+    if scenario.loss == "dice" and task != "segmentation":
+        raise misfit("loss", "'dice'", f"'cross-entropy', because the data set {data.kind!r} is for {task}")
+    clients = len(scenario.client_names)
+    shares = getattr(partition, partition.kind) if isinstance(partition, Counts | Fractions) else None
+    if shares is not None and len(shares) != clients:
+        raise misfit(
+            ("partition", partition.kind), f"{len(shares)} numbers", f"one for each of the {clients} clients"
+        )
+    if scenario.target is not None:
+        metric = _METRICS[task]
+        if scenario.target.metric != metric:
+            expected = f"{metric!r}, because the data set {data.kind!r} is for {task}"
+            raise misfit(("target", "metric"), repr(scenario.target.metric), expected)
+        if not scenario.validation_fraction:
+            raise misfit(
+                "validation_fraction", "0", "more than 0, because the target is read on the validation split"
+            )
+
+
+def _check_codecs(scenario: "Scenario") -> None:
+    for slot in U_SHAPE_SLOTS:
+        codec = getattr(scenario.codecs, slot)
+        if codec is not None and not scenario.u_shaped:
+            cut = scenario.cut_layers[0]
+            hint = f"With cut_layers = [{cut!r}] the slots are smashed_up and gradient_down."
+            expected = "nothing, because this slot exists only with two cut layers (U-shaped)"
+            raise misfit(("codecs", slot), f"the codec {codec.name}", expected, hint)
+
+
+def _check_star(scenario: "Scenario") -> None:
+    for index, group in enumerate(scenario.clients):
+        for key in ("uplink", "downlink"):
+            if getattr(group, key) is None:
+                raise misfit(
+                    ("clients", index, key), "nothing", "a link, because each client of a star has its own"
+                )
+        if group.node is not None or group.nodes is not None:
+            key = "node" if group.node is not None else "nodes"
+            raise misfit(("clients", index, key), "a node of a graph", "nothing in a star", _GRAPH_HINT)
+    fed = scenario.fed_server
+    if not fed.same_host and fed.uplink is None:
+        raise misfit(("fed_server", "uplink"), "nothing", "a link, because same_host = false")
+    for name, server in (("main_server", scenario.main_server), ("fed_server", fed)):
+        if server.node is not None:
+            raise misfit((name, "node"), "a node of a graph", "nothing in a star", _GRAPH_HINT)
+
+
+_GRAPH_HINT = "Nodes need [topology] with kind = 'graph' or 'graphml'."
+
+
+def _links(scenario: "Scenario") -> Iterator[tuple[Loc, Link]]:
+    owners: list[tuple[Loc, object]] = [
+        (("clients", index), group) for index, group in enumerate(scenario.clients)
+    ]
+    owners += [(("main_server",), scenario.main_server), (("fed_server",), scenario.fed_server)]
+    for loc, owner in owners:
+        for key in ("uplink", "downlink"):
+            link = getattr(owner, key)
+            if link is not None:
+                yield (*loc, key), link
+    if isinstance(scenario.topology, Graph):
+        yield from (
+            (("topology", "links", index), link) for index, link in enumerate(scenario.topology.links)
+        )
+
+
+def _check_alive(link: Link, loc: Loc) -> None:
+    """Refuse a link that is down for ever; reading a trace here also refuses an empty or malformed one."""
+    if link.channel is not None and link.channel.realise(0, "check").segment(0.0) == (0.0, inf):
+        raise misfit((*loc, "channel"), "a link that is down for ever", "a rate above 0 at some time")

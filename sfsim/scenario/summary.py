@@ -1,0 +1,57 @@
+"""A scenario in words: one row per client, for `sfsim check` and reports."""
+
+from typing import TYPE_CHECKING
+
+from sfsim.channel import Constant, RayleighBlock, RicianBlock, Trace
+from sfsim.network.declarations import Link
+
+if TYPE_CHECKING:
+    from sfsim.scenario.scenario import Scenario
+
+
+def client_rows(scenario: "Scenario") -> list[dict[str, str]]:
+    """Return one row per client: client, device, uplink, downlink, start."""
+    return [
+        {
+            "client": name,
+            "device": group.device.name,
+            "uplink": link_words(group.uplink),
+            "downlink": link_words(group.downlink),
+            "start": f"{group.start_s:g} s",
+        }
+        for name, group in scenario.groups.items()
+    ]
+
+
+def link_words(link: Link | None) -> str:
+    """Say a link in a few words.
+
+    >>> link_words(Link(rate_bps=2e6, latency_s=0.02))
+    '2 Mbit/s, 20 ms'
+    """
+    if link is None:
+        return "-"
+    words = [rate_words(link.rate_bps)] if link.rate_bps is not None else []
+    channel = link.channel
+    if isinstance(channel, Constant):
+        words.append(rate_words(channel.rate_bps))
+    elif isinstance(channel, RayleighBlock | RicianBlock):
+        words.append(f"{channel.kind} {channel.mean_snr_db:g} dB over {channel.bandwidth_hz / 1e6:g} MHz")
+    elif isinstance(channel, Trace):
+        words.append(f"trace {channel.path.name}")
+    words.append(f"{link.latency_s * 1e3:g} ms")
+    if link.loss is not None:
+        words.append(f"{link.loss.kind} loss")
+    return ", ".join(words)
+
+
+def rate_words(rate_bps: float) -> str:
+    """Say a rate in the largest unit that keeps it at least 1.
+
+    >>> rate_words(2.5e6), rate_words(800.0)
+    ('2.5 Mbit/s', '800 bit/s')
+    """
+    for factor, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+        if rate_bps >= factor:
+            return f"{rate_bps / factor:g} {unit}"
+    return f"{rate_bps:g} bit/s"
