@@ -22,7 +22,7 @@ def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
     """Draw the headline metric over simulated time, codec on (solid) and off (dashed), and the target."""
     factor, unit = time_unit(max(result.end_s for result in results))
     metric = results[0].metric
-    with figure(8, 4.2) as (drawing, axes):
+    with figure(10, 4.8) as (drawing, axes):
         ax = axes[0, 0]
         for result, label, colour, marker in zip(
             results, labels(results), cycle(COLOURS), cycle(MARKERS), strict=False
@@ -39,7 +39,7 @@ def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
                     ax.plot(x, y, color=colour, label=f"{label}, {note}", **shape)
             _mark_target(ax, result, metric, colour, factor, unit)
         ax.set(xlabel=f"simulated time ({unit})", ylabel=f"validation {metric}", xlim=(0, None))
-        ax.legend(loc="lower right" if metric != "loss" else "upper right")
+        drawing.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawing
 
 
@@ -49,12 +49,12 @@ def _mark_target(ax: Any, result: "Result", metric: str, colour: str, factor: fl
     reached = result.time_to()
     ax.axhline(reached.target, color="#666666", linewidth=1, linestyle=":")
     text = f"target {reached.target:.4g}"
-    ax.annotate(text, (1, reached.target), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+    ax.annotate(text, (0.005, reached.target), xycoords=("axes fraction", "data"), va="bottom",
                 fontsize=9, color="#666666")  # fmt: skip
     if reached.time_s is not None:
         x = reached.time_s / factor
         ax.axvline(x, color=colour, linewidth=1, linestyle=":")
-        ax.annotate(f"{x:.4g} {unit}", (x, 0), xycoords=("data", "axes fraction"), xytext=(3, 3),
+        ax.annotate(f"{x:.3g} {unit}", (x, 0), xycoords=("data", "axes fraction"), xytext=(3, 3),
                     textcoords="offset points", fontsize=9, color=colour, rotation=90)  # fmt: skip
 
 
@@ -62,11 +62,12 @@ def bytes_over_time(results: Sequence["Result"]) -> "Figure":
     """Draw delivered wire bytes, cumulative: by kind for one run, one line per run for several."""
     from matplotlib.ticker import EngFormatter
 
-    factor, unit = time_unit(max(result.end_s for result in results))
+    longest_s = max(result.end_s for result in results)
+    factor, unit = time_unit(longest_s)
     known = {direction for result in results for direction in result.messages["direction"]}
     titles = {"up": "up (from clients)", "down": "down (to clients)", "peer": "client to client"}
     shown = [direction for direction in ("up", "down", "peer", "core") if direction in known] or ["up"]
-    with figure(4 * max(len(shown), 2), 3.6, 1, len(shown), sharey=True) as (drawing, axes):
+    with figure(10, 3.8, 1, len(shown), sharey=True) as (drawing, axes):
         for ax, direction in zip(axes[0], shown, strict=True):
             if len(results) == 1:
                 _stack_kinds(ax, results[0], direction, factor)
@@ -75,7 +76,7 @@ def bytes_over_time(results: Sequence["Result"]) -> "Figure":
                     grid, total = _cumulative(result.messages, direction, result.end_s)
                     ax.plot(grid / factor, total, color=colour, label=label)
             ax.set_title(titles.get(direction, "between servers"))
-            ax.set(xlabel=f"simulated time ({unit})", xlim=(0, None), ylim=(0, None))
+            ax.set(xlabel=f"simulated time ({unit})", xlim=(0, longest_s / factor or 1), ylim=(0, None))
             ax.yaxis.set_major_formatter(EngFormatter(unit="B"))
             if ax.get_legend_handles_labels()[0]:
                 ax.legend(loc="upper left")
@@ -115,7 +116,7 @@ def delays(results: Sequence["Result"]) -> "Figure":
             bars.append(("mean", {row.part: row.mean_s for row in rows}))
             for client in list(rows[0].by_client_s)[: MOST_BARS - 1]:
                 bars.append((client, {row.part: row.by_client_s[client] for row in rows}))
-    with figure(8, 1.4 + 0.32 * max(len(bars), 1)) as (drawing, axes):
+    with figure(10, 1.4 + 0.32 * max(len(bars), 1)) as (drawing, axes):
         ax = axes[0, 0]
         left = np.zeros(len(bars))
         for part in PARTS:
@@ -140,7 +141,7 @@ def link_utilisation(result: "Result") -> "Figure":
     links["share"] = links["busy_s"] / result.end_s if result.end_s else 0.0
     links = links.sort_values("share", ascending=False, kind="stable")
     shown = links[links["wire_bytes"] > 0].head(MOST_BARS)
-    with figure(8, 1.0 + 0.3 * max(len(shown), 1)) as (drawing, axes):
+    with figure(10, 1.0 + 0.3 * max(len(shown), 1)) as (drawing, axes):
         ax = axes[0, 0]
         ax.barh(range(len(shown)), 100 * shown["share"], color=COLOURS[0], height=0.7)
         for i, link in enumerate(shown.itertuples()):

@@ -37,9 +37,10 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
 .note { background: #fdf3e7; border-left: 4px solid #D55E00; padding: .4rem .8rem; margin: .4rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #e6e6e6; white-space: nowrap; }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #e6e6e6; }
 th { font-weight: 600; color: #555; }
-.n { text-align: right; }
+.n { text-align: right; white-space: nowrap; }
+th.n { white-space: normal; }
 img { max-width: 100%; height: auto; }
 details { margin-top: 1rem; }
 pre { font-size: .8rem; background: #f6f6f6; padding: .8rem; overflow-x: auto; }
@@ -86,7 +87,7 @@ def html(results: Sequence["Result"]) -> str:
         parts += [_small(results[0]), f'<p class="verdict">{escape(outcome(results[0]))}</p>']
     else:
         parts.append(_table(compare_table(results)))
-    parts += [f'<p class="note">{escape(note)}</p>' for result in results for note in result.notes]
+    parts += _notes(results[0]) if len(results) == 1 else []
     pictures = _pictures(results)
     parts += ["<h2>Accuracy over simulated time</h2>", _image(*pictures["accuracy"])]
     parts += ["<h2>Bytes over simulated time</h2>", _image(*pictures["bytes"])]
@@ -96,9 +97,10 @@ def html(results: Sequence["Result"]) -> str:
         heading = "h2" if len(results) == 1 else "h3"
         if len(results) > 1:
             parts += [f"<h2>{escape(label)}</h2>", _small(result)]
-            parts.append(f'<p class="verdict">{escape(outcome(result))}</p>')
-        for table in (delay_table(result), bytes_table(result)):
-            parts += [f"<{heading}>{table.title}</{heading}>", _table(table)]
+            parts += [f'<p class="verdict">{escape(outcome(result))}</p>', *_notes(result)]
+            parts.append("<h3>Where the simulated seconds went</h3>")
+        parts.append(_table(delay_table(result)))
+        parts += [f"<{heading}>Bytes by kind and direction</{heading}>", _table(bytes_table(result))]
         parts += [f"<{heading}>Timelines</{heading}>", _image(*own["timelines"])]
         parts += [f"<{heading}>Links</{heading}>", _image(*own["links"]), _table(link_table(result))]
         scenario = escape(json.dumps(result.scenario, indent=1))
@@ -152,6 +154,10 @@ def _table(table: Table) -> str:
     body = "\n".join(row(cells, "td") for cells in table.rows)
     head = row(table.head, "th")
     return f'<div class="scroll"><table><thead>{head}</thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def _notes(result: "Result") -> list[str]:
+    return [f'<p class="note">{escape(note)}</p>' for note in result.notes]
 
 
 def _small(result: "Result") -> str:

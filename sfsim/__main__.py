@@ -1,0 +1,250 @@
+"""The command `sfsim`: every verb reads its arguments, calls one function and shows what came out.
+
+Exit codes: 0, also for a target that was missed; 2 for anything a user can cause, with one line on stderr;
+3 for a missed target under ``--require-target``.
+"""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sfsim import __version__
+from sfsim.errors import ConfigError, ResultsError, SfsimError
+
+# Everything else is imported by the verb that needs it: `sfsim --help` answers at once.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+codec_app = typer.Typer(no_args_is_help=True, help="Encode and decode your own tensors.")
+app.add_typer(codec_app, name="codec")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
+DataRoot = Annotated[
+    Path | None, typer.Option(envvar="SFSIM_DATA", metavar="DIR", help="Folder that holds the data sets.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one value of the scenario, such as clients.*.uplink.rate_bps=1e6; "
+        "paths are relative to the scenario file. May be given several times.",
+    ),
+]
+Torch = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where PyTorch computes.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Simulate split-federated learning: from a scenario file to time-to-accuracy."""
+
+
+@app.command()
+def run(
+    file: File,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]")
+    ] = None,
+    device: Torch = "cpu",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Clients trained side by side; never changes a result.  [default: all cores]"
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    set_: Set = None,
+    require_target: Annotated[
+        bool, typer.Option("--require-target", help="Exit with 3 when the target is missed.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option(help="Write report.html and figures/ into the run directory.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run a scenario and say when it reached its target."""
+    from sfsim import console
+    from sfsim.scenario import load
+
+    scenario = load(file, overrides=_overrides(set_))
+    if require_target and scenario.target is None:
+        raise ConfigError(f"{file}, target", "nothing", "a target, since --require-target is given")
+    with console.progress(scenario.name, scenario.global_rounds, quiet) as show:
+        from sfsim import simulation  # torch: seconds, so the progress is shown before
+
+        jobs = jobs or len(os.sched_getaffinity(0))
+        result = simulation.run(
+            scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
+        )
+    page = None
+    if report:
+        from sfsim import report as reports
+
+        page = reports.report([result], result.directory / "report.html")
+        reports.save_figures(result)
+    if not quiet:
+        console.summary(result)
+        if page:
+            console.line(f"report: {page}")
+    if require_target and not result.time_to().reached:
+        raise typer.Exit(3)
+
+
+@app.command()
+def check(
+    file: File,
+    data_root: DataRoot = None,
+    set_: Set = None,
+    graph: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the network.")] = None,
+) -> None:
+    """Validate a scenario and show the world that it describes."""
+    from sfsim import console, world
+    from sfsim.scenario import load
+
+    scenario = load(file, overrides=_overrides(set_))
+    console.description(world.describe(scenario, data_root))
+    if graph:
+        from sfsim.report.topology import draw
+
+        console.line(f"graph: {draw(world.graph(scenario), graph)}")
+
+
+@app.command()
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it here.  [default: stdout]")
+    ] = None,
+) -> None:
+    """Export the JSON Schema of scenario files, for editors that complete keys."""
+    import json
+
+    from sfsim.scenario import json_schema
+
+    text = json.dumps(json_schema(), indent=2)
+    if out is None:
+        print(text)
+    else:
+        try:
+            out.write_text(text + "\n")
+        except OSError as error:
+            raise ResultsError(f"{out}: cannot be written ({error.strerror})") from None
+
+
+@app.command("report")
+def report_(
+    runs: Runs,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE", help="The page.  [default: RUN/report.html, or report.html for several]"
+        ),
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page about one run, or several overlaid."""
+    from sfsim import console
+    from sfsim.report import report
+    from sfsim.results import Result
+
+    results = [Result(path) for path in runs]
+    default = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
+    console.line(f"report: {report(results, out or default)}")
+
+
+@app.command()
+def compare(runs: Runs) -> None:
+    """Print one row per run."""
+    from sfsim import console
+    from sfsim.report.tables import compare_table
+    from sfsim.results import Result
+
+    console.table(compare_table([Result(path) for path in runs]))
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The profile to write.")] = Path("device.toml"),
+    name: Annotated[str, typer.Option(help="Name of the device.")] = "this-machine",
+    device: Torch = "cpu",
+) -> None:
+    """Measure this machine and write a device profile (half a minute)."""
+    from sfsim import console
+    from sfsim.device.calibrate import calibrate as measure
+
+    console.facts(measure(out, name, device))
+    console.line(f"profile: {out}")
+
+
+Codec = Annotated[Path, typer.Option(metavar="FILE", help="Codec (TOML).")]
+
+
+@codec_app.command()
+def encode(
+    tensor: Annotated[Path, typer.Argument(metavar="X.npy", help="A NumPy array.")],
+    codec: Codec,
+    out: Annotated[Path, typer.Option(metavar="PAYLOAD", help="The bytes that would cross the network.")],
+    seed: Annotated[
+        int | None, typer.Option(help="Draw as in training; without it stochastic codecs are plain.")
+    ] = None,
+) -> None:
+    """Encode a tensor; print bytes, ratio and error."""
+    from sfsim import console
+    from sfsim.codec.tools import encode_file
+
+    console.facts(encode_file(tensor, codec, out, seed))
+
+
+@codec_app.command()
+def decode(
+    payload: Annotated[Path, typer.Argument(metavar="PAYLOAD", help="What encode wrote.")],
+    codec: Codec,
+    out: Annotated[Path, typer.Option(metavar="Y.npy", help="The array.")],
+) -> None:
+    """Decode a payload back into a tensor."""
+    from sfsim import console
+    from sfsim.codec.tools import decode_file
+
+    console.facts(decode_file(payload, codec, out))
+
+
+def _overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """Read KEY=VALUE pairs; a value is TOML where it can be, and text otherwise."""
+    overrides: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError("--set", repr(pair), "KEY=VALUE")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        overrides[key.strip()] = value
+    return overrides
+
+
+def main() -> None:
+    """Run the command; what a user can cause becomes one line and exit code 2."""
+    try:
+        app()
+    except SfsimError as error:
+        from sfsim import console
+
+        console.error(str(error))
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

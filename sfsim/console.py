@@ -1,0 +1,150 @@
+"""What the command shows: the progress of a run, tables, one line for an error."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+if TYPE_CHECKING:
+    from sfsim.report.tables import Table
+    from sfsim.results import Progress, Result
+
+_WIDE = 140  # columns of a terminal that is none: a file or a pipe never wraps a table
+
+
+def _out() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+
+
+def line(text: str, style: str = "") -> None:
+    """Print one line that is never wrapped, so that it can be searched for."""
+    _out().print(text, style=style, soft_wrap=True, markup=False)
+
+
+def error(text: str) -> None:
+    """Print one line on stderr, whatever line breaks `text` has."""
+    print("error:", " ".join(text.splitlines()), file=sys.stderr)
+
+
+def table(content: "Table") -> None:
+    """Print a table of the report."""
+    drawn = RichTable(title=content.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, name in enumerate(content.head):
+        right = i in content.numbers
+        drawn.add_column(name, justify="right" if right else "left", no_wrap=right, header_style="dim")
+    for row in content.rows:
+        drawn.add_row(*row)
+    out = _out()
+    out.print(drawn)
+    out.print()
+
+
+def facts(record: Any) -> None:
+    """Print the fields of a dataclass, one line each."""
+    for field in fields(record):
+        value = getattr(record, field.name)
+        line(f"{field.name.replace('_', ' ')}: {_number(value)}")
+
+
+def _number(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def rows(title: str, content: Sequence[Mapping[str, object]]) -> None:
+    """Print rows that share their keys as a table."""
+    from sfsim.report.tables import Table
+
+    if content:
+        lines = [tuple(str(value) for value in row.values()) for row in content]
+        table(Table(title, tuple(content[0]), lines))
+
+
+def summary(result: "Result") -> None:
+    """Print what a run came to: target, bytes, seconds, and what never happened."""
+    from sfsim.report.tables import bytes_table, delay_table, outcome
+
+    table(bytes_table(result))
+    table(delay_table(result))
+    for note in result.notes:
+        line(f"note: {note}", "yellow")
+    line(f"{result.name}: {outcome(result)}", "bold")
+    line(f"run: {result.directory}")
+
+
+@contextmanager
+def progress(name: str, rounds: int, quiet: bool) -> Iterator[Callable[["Progress"], None]]:
+    """Show how a run goes on: a bar on a terminal, a line per round on stderr otherwise.
+
+    Parameters
+    ----------
+    name : str
+        The scenario's name.
+    rounds : int
+        Global rounds to do.
+    quiet : bool
+        Show nothing at all.
+
+    Yields
+    ------
+    callable
+        Takes the newest `sfsim.results.Progress`.
+    """
+    if quiet:
+        yield lambda now: None
+    elif sys.stdout.isatty() and sys.stderr.isatty():
+        with _bar(name, rounds) as show:
+            yield show
+    else:
+        started_s = time.monotonic()
+        print(f"{name}: {rounds} rounds", file=sys.stderr, flush=True)
+
+        def show(now: "Progress") -> None:
+            if now.round == 0:
+                return  # the line above has said so
+            wall_s = time.monotonic() - started_s
+            text = f"round {now.round}/{now.rounds}: simulated {now.time_s:.6g} s, wall {wall_s:.1f} s"
+            print(text + _measured(now), file=sys.stderr, flush=True)
+
+        yield show
+
+
+@contextmanager
+def _bar(name: str, rounds: int) -> Iterator[Callable[["Progress"], None]]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[simulated]}"),
+        TextColumn("wall"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=rounds, simulated="preparing")
+
+        def show(now: "Progress") -> None:
+            simulated = f"simulated {now.time_s:.4g} s{_measured(now)}"
+            bar.update(task, completed=now.round, simulated=simulated)
+
+        yield show
+
+
+def _measured(now: "Progress") -> str:
+    return f", {now.metric} {now.value:.4g}" if now.metric else ""
