@@ -7,13 +7,12 @@ from pydantic import Field
 
 from sfsim.declaration import declaration
 
-# 3GPP TS 38.214 table 5.2.2.1-2: bits per symbol times code rate of CQI 1 to 15.
-CQI_EFFICIENCY = np.array(
-    (0.1523, 0.2344, 0.3770, 0.6016, 0.8770, 1.1758, 1.4766, 1.9141)
-    + (2.4063, 2.7305, 3.3223, 3.9023, 4.5234, 5.1152, 5.5547)
-)
-# SNR in dB at which a 2000-bit block of that CQI has 10 % block errors. CQI 4 to 14: Sionna's link-level tables
-# (grid 1.8 dB, so +-0.5 dB). CQI 1 to 3 and 15: estimated, Shannon's SNR + 3 dB, the gap of CQI 4 and 14.
+# 3GPP TS 38.214 table 5.2.2.1-2, CQI 1 to 15: bits per symbol, and 1024 times the code rate.
+_BITS = np.repeat([2, 4, 6], [6, 3, 6])
+_CODE_RATES = np.array([78, 120, 193, 308, 449, 602, 378, 490, 616, 466, 567, 666, 772, 873, 948])
+CQI_EFFICIENCY = _BITS * _CODE_RATES / 1024
+# SNR in dB at which a 2000-bit block of that CQI has 10 % block errors. CQI 4 to 14: Sionna's link-level
+# tables (grid 1.8 dB, so +-0.5 dB). CQI 1 to 3, 15: estimated, Shannon's SNR + 3 dB, the gap of CQI 4 and 14.
 CQI_SNR_DB = np.array([-6.5, -4.5, -2.2, 0.1, 2.1, 3.8, 5.5, 7.7, 9.9, 11.7, 12.7, 14.0, 15.7, 18.3, 19.6])
 
 

@@ -14,7 +14,7 @@ _OPPORTUNITY_BITS = 1500 * 8
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """A piecewise constant rate: a piece holds from its start (the first: 0) to the next, the last to the period."""
+    """A piecewise constant rate: each piece holds from its start to the next one, the last to the period."""
 
     starts_s: np.ndarray
     rates: np.ndarray
@@ -52,12 +52,13 @@ def _modified(path: Path) -> int:
 @lru_cache(maxsize=64)
 def _read_rows(path: Path, modified: int) -> Pieces:
     rows: list[tuple[float, float]] = []
-    for number, line in _lines(path):
+    lines = _lines(path)
+    for number, line in lines:
         fields = line.replace(",", " ").split()
         try:
             time_s, rate = (float(field) for field in fields)
         except ValueError:
-            if not rows and not _is_number(fields[0]):
+            if number == lines[0][0] and not _is_number(fields[0]):
                 continue  # the header
             raise NetworkError(f"{path}, line {number}: found {line!r}, expected a time and a rate") from None
         if not (isfinite(time_s) and isfinite(rate)) or rate < 0:
