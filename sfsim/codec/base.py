@@ -59,7 +59,7 @@ class Codec:
     """Base of every codec declaration; see the module's text for the rules."""
 
     kind: str  # each declaration narrows it to its own literal
-    num_parts: int = 2  # that `pack` makes
+    num_parts: ClassVar[int] = 2  # that `pack` makes
     # Costs, per element: operations and passes over the tensor in memory; and operators started.
     encode_flops: ClassVar[float] = 1
     encode_passes: ClassVar[float] = 1
@@ -162,7 +162,7 @@ class Codec:
         raise NotImplementedError
 
     def estimate_bits(self, numel: int) -> float:
-        """Return the formula's size of a tensor of `numel` elements, without what depends on its values or shape."""
+        """Return the formula's size of `numel` elements, without what depends on their values or shape."""
         raise NotImplementedError
 
     def encode_symbols(self, numel: int) -> float:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from sfsim.codec.frame import Buffer
 from sfsim.errors import CodecError
 
-
 Codes: TypeAlias = NDArray[Any]
 """Whole numbers in the smallest of uint8, uint16 and uint32 that holds them."""
 
@@ -81,7 +80,7 @@ def unpack(data: Buffer, count: int, bits: int, what: str = "codes") -> Codes:
     padded = np.zeros(groups * bits, np.uint8)
     padded[: raw.size] = raw
     columns = np.ascontiguousarray(padded.reshape(groups, bits).T).astype(kind)
-    codes = np.zeros((8, groups), kind)
+    codes: Codes = np.zeros((8, groups), kind)
     for column, byte, shift in _overlaps(bits):
         codes[column] |= columns[byte] << shift if shift >= 0 else columns[byte] >> -shift
     codes &= kind((1 << bits) - 1)

@@ -101,7 +101,7 @@ class Chain(Codec):
         return Coded((body,), 8.0 * len(body), coded.saturated)
 
     @property
-    def num_parts(self) -> int:  # type: ignore[override]
+    def num_parts(self) -> int:  # type: ignore[misc,override]
         return self._tensor.num_parts
 
     @property

@@ -68,7 +68,7 @@ class LabelCodec:
 
 @declaration
 class Smallest(LabelCodec):
-    """The smallest of uint8, uint16, uint32 that holds every label of the message; int64 for negative ones."""
+    """The smallest of uint8, uint16, uint32 that holds every label sent; int64 if one is negative."""
 
     kind: Literal["smallest"] = "smallest"
 

@@ -22,9 +22,9 @@ class MaskEncoded(Codec):
 
     With L = 2**b - 1 and T the smallest kept magnitude, the code of a kept entry is L; of any other it is
     ``|x| * L / T``, rounded and at most L - 1, and means ``code * T / L``. k = floor((1 - sparsity) * d), at
-    least 1, over the whole flattened batch tensor of d elements. T is the least of the kept magnitudes and not
-    sent. Signs: kept values carry their own; the others follow the mask, one bit for each code that is neither
-    0 nor L, and only when one of them is negative. T = 0 gives codes 0. Of equal ones the lowest index is kept.
+    least 1, over the whole flattened batch tensor of d elements; of equal ones the lowest index is kept.
+    T can be read off the kept values and is not sent; T = 0 gives codes 0. Kept values carry their own signs;
+    the others follow the mask, one bit for each code but 0 and L, and only when one of them is negative.
 
     Parameters
     ----------

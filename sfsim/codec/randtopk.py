@@ -120,12 +120,15 @@ class RandTopK(Codec):
         remaining = d - k - np.arange(min(k, d - k))
         gaps = rng.standard_exponential(remaining.size) / remaining
         others = np.cumsum(gaps) * ((d - k) / self.alpha)
-        winners = np.argsort(np.concatenate((times, others)), kind="stable")[:k]
-        top_winners = tops[winners[winners < k]]
-        guests = rng.choice(d - k, k - top_winners.size, replace=False, shuffle=False)
-        is_top = np.zeros(d, bool)
-        is_top[tops] = True
-        return np.sort(np.concatenate((top_winners, np.flatnonzero(~is_top)[guests])))
+        last = np.partition(np.concatenate((times, others)), k - 1)[k - 1]
+        out = np.ones(d, bool)
+        out[tops] = False
+        winners = tops[times <= last]
+        guests = rng.choice(d - k, k - winners.size, replace=False, shuffle=False)
+        kept = np.zeros(d, bool)
+        kept[winners] = True
+        kept[np.flatnonzero(out)[guests]] = True
+        return np.flatnonzero(kept)
 
 
 def _samples(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Zstd:
             raise CodecError(f"zstd: {error}") from None
 
     def encode_symbols(self, num_bytes: float) -> float:
-        """Return the cost in symbols: one a byte at level 3, doubling every three levels (as lzbench shows)."""
+        """Return the cost in symbols: one a byte at level 3, doubling every three levels (lzbench)."""
         return num_bytes * 2 ** ((self.level - 3) / 3)
 
     def decode_symbols(self, num_bytes: float) -> float:
