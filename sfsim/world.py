@@ -16,7 +16,7 @@ import torch
 from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
 from sfsim.ledger import Ledger
-from sfsim.network import Network, framing
+from sfsim.network import Network, framing, unused_effects
 from sfsim.learning.data import load_dataset
 from sfsim.learning.partition import partition
 from sfsim.scenario import build_graph
@@ -183,3 +183,13 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
     needed = copies * prices.memory_bytes("server_side", largest, optimiser)
     what = "the server-side model" if copies == 1 else f"{copies} copies of the server-side model"
     check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", "[main_server]")
+
+
+def notes(scenario: Scenario, world: World) -> list[str]:
+    """What a reader of the results must know: effects that were configured and never happened."""
+    active = {record.party for record in world.ledger.computations if record.operation != "wait"}
+    idle = [name for name in scenario.client_names if name not in active]
+    lines = [f"client {name!r} took part in no global round" for name in idle]
+    for slot, count in world.workload.saturated().items():
+        lines.append(f"codec {slot}: {count:,} values were beyond its range and sent as its largest number")
+    return lines + unused_effects(world.ledger)

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "sfsim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What a package may know of the house; `errors`, `seeds`, `cost`, `declaration` and `ledger` lie below all.
-GROUND = {"errors", "seeds", "cost", "declaration", "ledger"}
+GROUND = {"payload", "errors", "seeds", "cost", "declaration", "ledger"}
 MAY_IMPORT = {
     "codec": set(),
     "channel": set(),

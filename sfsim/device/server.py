@@ -83,6 +83,7 @@ class DeviceServer:
         costs: Sequence[tuple[str, Cost]],
         *,
         operation: str,
+        party: str | None = None,
         client: str = "",
         round: int,
         epoch: int,
@@ -95,8 +96,8 @@ class DeviceServer:
         ----------
         costs : sequence of (str, Cost)
             Phase and what it needs.
-        operation, client, round, epoch, minibatch
-            What it is done for, as in the ledger; they also name the stream of the variation.
+        operation, party, client, round, epoch, minibatch
+            What it is done for, and by whom when parties share the device, as in the ledger; they also name the stream of the variation.
         on_start : callable, optional
             Called at the moment the device takes the work: after the wait for a slot, before the first phase.
         """
@@ -104,7 +105,7 @@ class DeviceServer:
         def record(phase: str, cost: Cost, start_s: float, joules: float) -> None:
             self._ledger.computations.append(
                 ComputationRecord(
-                    party=self._party,
+                    party=party or self._party,
                     client=client,
                     phase=phase,
                     operation=operation,

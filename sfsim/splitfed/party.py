@@ -70,6 +70,7 @@ class Party:
         yield from self.device.spend(
             work.costs,
             operation=key.operation,
+            party=self.name,
             client=key.client,
             round=key.round,
             epoch=key.epoch,

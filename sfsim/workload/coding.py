@@ -34,14 +34,19 @@ class Slot:
 
     def __init__(self, name: str, codec: Codec, seed: int) -> None:
         self.name, self.codec, self._seed = name, codec, seed
+        self.saturated: dict[str, int] = {}
 
     def encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Encoded:
         """Encode a tensor of any shape for the wire, in training mode."""
         rng = stream(self._seed, "codec", self.name, client, *at) if self.codec.stochastic else None
         try:
-            return self.codec.encode(to_array(tensor), rng, training=True)
+            encoded = self.codec.encode(to_array(tensor), rng, training=True)
         except CodecError as error:
             raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
+        if encoded.saturated:
+            # One key per client: clients are encoded side by side.
+            self.saturated[client] = self.saturated.get(client, 0) + encoded.saturated
+        return encoded
 
     def decode(self, payload: bytes, device: torch.device, client: str, at: Minibatch) -> torch.Tensor:
         """Decode what arrived; anything but an intact payload of this codec is a CodecError."""

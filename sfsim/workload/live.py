@@ -41,6 +41,11 @@ class LiveWorkload:
         """Measure the global model of a round."""
         return self._evaluations.evaluate(round)
 
+    def saturated(self) -> dict[str, int]:
+        """How many values each slot's codec had to clip to its range, for slots that had to."""
+        slots = self.setting.slots.items()
+        return {name: sum(slot.saturated.values()) for name, slot in slots if slot.saturated}
+
     def close(self) -> None:
         """End the threads."""
         self.setting.executor.close()

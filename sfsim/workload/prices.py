@@ -76,6 +76,6 @@ class Prices:
                 price = count(part, shape, skips_shapes=needed, input_gradient=name != "front_end")
                 priced[name] = price
                 shape = price.output_shape
-                skips |= price.skips_shapes
+                skips |= price.skips_out_shapes
             self._known[batch] = priced
         return self._known[batch]
