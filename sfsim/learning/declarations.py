@@ -6,7 +6,7 @@ and ``image_size`` (pixels along each side).
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sfsim.declaration import declaration
 
@@ -16,9 +16,17 @@ BatchNormRule = Literal["average", "local"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
-Pattern = Annotated[str, Field(pattern=r"^[^/]")]
 # Skip name -> (stage that saves it, stage that uses it).
 Skips = dict[str, tuple[str, str]]
+
+
+def _inside(pattern: str) -> str:
+    if not pattern or pattern.startswith(("/", "\\", "~")) or ".." in pattern:
+        raise ValueError("a glob pattern inside the folder, such as 'images/*'")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_inside)]
 
 # ---------------------------------------------------------------- data sets
 
@@ -165,7 +173,7 @@ class Counts:
 
 @declaration
 class Fractions:
-    """Shares per client, relative to their sum; all examples are dealt, and every client has at least one."""
+    """Shares per client, relative to their sum: one example each, and all others dealt in these shares."""
 
     kind: Literal["fractions"] = "fractions"
     fractions: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
