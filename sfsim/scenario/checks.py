@@ -10,7 +10,7 @@ from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.network.declarations import Link
 from sfsim.scenario.graph import check_graph
-from sfsim.scenario.parts import U_SHAPE_SLOTS, Graph, Star, at
+from sfsim.scenario.parts import U_SHAPE_SLOTS, Graph, GraphML, Star, at
 
 if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario
@@ -119,10 +119,11 @@ def _links(scenario: "Scenario") -> Iterator[tuple[Loc, Link]]:
             link = getattr(owner, key)
             if link is not None:
                 yield (*loc, key), link
+    if isinstance(scenario.topology, GraphML):
+        yield ("topology", "link"), scenario.topology.link
     if isinstance(scenario.topology, Graph):
-        yield from (
-            (("topology", "links", index), link) for index, link in enumerate(scenario.topology.links)
-        )
+        for index, link in enumerate(scenario.topology.links):
+            yield ("topology", "links", index), link
 
 
 def _check_alive(link: Link, loc: Loc) -> None:

@@ -292,19 +292,16 @@ class GraphML:
     ----------
     path : Path
         The file. An undirected edge is a link in both directions.
-    link : Link, optional
-        What holds for every edge, unless the edge says otherwise.
+    link : Link
+        The link of every edge.
     rate_attribute : str
-        The edge attribute that holds a rate in bit/s.
-    latency_attribute : str
-        The edge attribute that holds a latency in seconds.
+        The edge attribute that holds a rate in bit/s; where an edge has it, it replaces the link's.
     """
 
     kind: Literal["graphml"] = "graphml"
     path: Path
-    link: Link | None = None
+    link: Link
     rate_attribute: Name = "rate_bps"
-    latency_attribute: Name = "latency_s"
 
 
 AnyTopology = Annotated[Star | Graph | GraphML, Field(discriminator="kind")]
