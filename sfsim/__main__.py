@@ -119,8 +119,10 @@ def check(
     console.description(world.describe(scenario, data_root))
     if graph:
         from sfsim.report.topology import draw
+        from sfsim.scenario import build_graph
+        from sfsim.scenario.summary import link_words
 
-        console.line(f"graph: {draw(world.graph(scenario), graph)}")
+        console.line(f"graph: {draw(*build_graph(scenario), graph, link_words)}")
 
 
 @app.command()

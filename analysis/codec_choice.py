@@ -1,0 +1,255 @@
+"""Which codec gets there first? Simulated time to accuracy against uplink rate, one line per codec.
+
+    python analysis/codec_choice.py --jobs 2
+
+runs the quickstart for 5 codecs x 5 uplink rates x 3 seeds and writes ``codec_choice.png``,
+``codec_choice.csv`` (one row per run) and ``codec_choice_summary.csv`` (one row per point) beside the run
+directories. Finished runs are kept and skipped, so the study can be interrupted and extended.
+
+The codec stands in every slot of smashed data and gradients; client models travel as the scenario says.
+Every client's uplink gets the asked mean rate: a fading channel keeps its fades and gets the bandwidth that
+gives the mean, a trace is scaled, a plain link gets the rate. Latency, loss and downlinks stay.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sfsim.channel import Channel, Constant, Trace
+from sfsim.errors import ConfigError, ResultsError, SfsimError
+from sfsim.network.declarations import Link
+from sfsim.report.style import COLOURS, MARKERS, figure, save
+from sfsim.results import Result, kaplan_meier_quantile
+from sfsim.scenario import Scenario, load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[1]
+CODECS = ("fp32", "int8", "int4", "topk-10pct", "ms")
+RATES_MBPS = (0.1, 0.5, 2.0, 10.0, 100.0)
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study."""
+
+    scenario: Path
+    codec: Path
+    rate_bps: float
+    seed: int
+    out: Path
+
+    def load(self) -> Scenario:
+        """Return the scenario of this run."""
+        slots = ["smashed_up", "gradient_down"]
+        if load(self.scenario).u_shaped:
+            slots += ["smashed_down", "gradient_up"]
+        overrides: dict[str, Any] = {f"codecs.{slot}": str(self.codec) for slot in slots}
+        scenario = load(self.scenario, overrides | {"seed": self.seed})
+        if scenario.target is None:
+            raise ConfigError(f"{self.scenario}, target", "nothing", "a target to measure the time to")
+        groups = []
+        for group in scenario.clients:
+            if group.uplink is None:
+                raise ConfigError(f"{self.scenario}, clients.{group.name}.uplink", "nothing", "a link to set")
+            groups.append(replace(group, uplink=with_mean_rate(group.uplink, self.rate_bps)))
+        return replace(scenario, clients=tuple(groups), target=replace(scenario.target, stop=True))
+
+
+def with_mean_rate(link: Link, rate_bps: float) -> Link:
+    """Return the same link with a mean rate of `rate_bps` (see the top of this file)."""
+    channel: Any = link.channel
+    if channel is None or isinstance(channel, Constant):
+        return replace(link, rate_bps=rate_bps, channel=None)
+    factor = rate_bps / mean_rate_bps(channel)
+    if isinstance(channel, Trace):
+        return replace(link, rate_bps=None, channel=replace(channel, scale=factor * channel.scale))
+    return replace(link, rate_bps=None, channel=replace(channel, bandwidth_hz=factor * channel.bandwidth_hz))
+
+
+def mean_rate_bps(channel: Channel, pieces: int = 4096) -> float:
+    """Return the mean rate over the first pieces of one fixed realisation, bit/s."""
+    realisation, time_s, bits = channel.realise(0, "mean rate"), 0.0, 0.0
+    for _ in range(pieces):
+        rate_bps, until_s = realisation.segment(time_s)
+        if np.isinf(until_s):
+            return rate_bps
+        bits, time_s = bits + rate_bps * (until_s - time_s), until_s
+    return bits / time_s
+
+
+def run_cell(cell: Cell) -> str:
+    """Run one cell in a process of its own; return the error, if any, as text."""
+    from sfsim import simulation
+
+    try:
+        simulation.run(cell.load(), out=cell.out, jobs=1)
+    except SfsimError as error:  # as text: an error with a constructor of its own does not cross processes
+        return str(error)
+    return ""
+
+
+def is_done(cell: Cell) -> bool:
+    """Whether the run directory of the cell is there; another configuration's is refused."""
+    if not (cell.out / "summary.json").exists():
+        return False
+    if Result(cell.out).scenario != cell.load().to_table():
+        raise ResultsError(f"{cell.out}: holds a run of another configuration; give another --out")
+    return True
+
+
+def run(cells: Sequence[Cell], jobs: int) -> None:
+    """Run what is not there yet, `jobs` at a time."""
+    todo = [cell for cell in cells if not is_done(cell)]
+    print(f"{len(cells)} runs, {len(cells) - len(todo)} of them already there", file=sys.stderr)
+    # Processes start afresh: a fork of a process that has loaded torch may hang.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(run_cell, cell): cell for cell in todo}
+        for number, future in enumerate(as_completed(futures), 1):
+            cell, error = futures[future], future.result()
+            if error:
+                pool.shutdown(cancel_futures=True)
+                raise ResultsError(f"{cell.out.name}: {error}")
+            print(f"{number}/{len(todo)}: {cell.out.name}", file=sys.stderr)
+
+
+def table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Return one row per run; a missed target has no `time_s` and was watched for until `last_time_s`."""
+    rows = []
+    for cell in cells:
+        result = Result(cell.out)
+        reached = result.time_to()
+        rows.append(
+            {
+                "codec": cell.codec.stem,
+                "uplink_bps": cell.rate_bps,
+                "seed": cell.seed,
+                "reached": reached.reached,
+                "time_s": reached.time_s,
+                "round": reached.round,
+                "target": reached.target,
+                "best": reached.best,
+                "last_time_s": reached.last_time_s,
+                "diverged": reached.diverged,
+                "wire_bytes_up": result.summary["wire_bytes"]["up"],
+                "wire_bytes_down": result.summary["wire_bytes"]["down"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per codec and rate: reached k of n, Kaplan-Meier median and quartiles, seconds."""
+    points = []
+    for (codec, rate_bps), group in rows.groupby(["codec", "uplink_bps"], sort=False):
+        times = group["time_s"].where(group["reached"], group["last_time_s"]).astype(float).tolist()
+        reached = group["reached"].tolist()
+        points.append(
+            {
+                "codec": codec,
+                "uplink_bps": rate_bps,
+                "reached": sum(reached),
+                "runs": len(reached),
+                "lower_quartile_s": kaplan_meier_quantile(times, reached, 0.25),
+                "median_s": kaplan_meier_quantile(times, reached, 0.5),
+                "upper_quartile_s": kaplan_meier_quantile(times, reached, 0.75),
+                "watched_until_s": max(times),
+            }
+        )
+    return pd.DataFrame(points)
+
+
+def draw(points: pd.DataFrame, title: str) -> "Figure":
+    """Draw medians against uplink rate; hollow where a run missed, an arrow where there is no median."""
+    from matplotlib.ticker import EngFormatter
+
+    with figure(9, 5.4) as (drawing, axes):
+        ax = axes[0, 0]
+        codecs = list(dict.fromkeys(points["codec"]))
+        for i, codec in enumerate(codecs):
+            mine = points[points["codec"] == codec].sort_values("uplink_bps")
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            # Side by side, so that spreads do not hide each other.
+            x = mine["uplink_bps"] * 1.04 ** (i - (len(codecs) - 1) / 2)
+            middle = mine["median_s"].astype(float)
+            y = middle.fillna(mine["watched_until_s"])
+            low = mine["lower_quartile_s"].astype(float).fillna(y)
+            high = mine["upper_quartile_s"].astype(float).fillna(mine["watched_until_s"])
+            ax.vlines(x, low, high, color=colour, linewidth=2.5, alpha=0.5)
+            ax.plot(x, middle, color=colour, linewidth=1.8)
+            for at, time_s, missed, censored in zip(
+                x, y, mine["reached"] < mine["runs"], middle.isna(), strict=True
+            ):
+                face = "white" if missed else colour
+                ax.plot(
+                    at, time_s, marker=marker, color=colour, markerfacecolor=face, linestyle="", markersize=7
+                )
+                if censored:
+                    ax.annotate(
+                        "",
+                        (at, time_s * 1.35),
+                        (at, time_s),
+                        arrowprops={"arrowstyle": "->", "color": colour},
+                    )
+            ax.plot([], [], color=colour, marker=marker, label=codec)
+        ax.set(xscale="log", yscale="log", xlabel="mean uplink rate of every client (bit/s)")
+        ax.set_ylabel("simulated time to target (s)")
+        ax.xaxis.set_major_formatter(EngFormatter())
+        ax.yaxis.set_major_formatter(EngFormatter())
+        ax.set_title(title)
+        ax.legend(title="codec")
+        note = (
+            "line: median over seeds (Kaplan-Meier); bar: quartiles; "
+            "hollow: not every seed reached the target; arrow: fewer than half did"
+        )
+        ax.text(0, -0.16, note, transform=ax.transAxes, fontsize=8, color="#555555")
+    return drawing
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, run the cells, write the figure and the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--scenario", type=Path, default=ROOT / "scenarios" / "quickstart.toml")
+    add("--codecs", nargs="+", default=CODECS, help="names in codecs/, or TOML files")
+    add("--rates", nargs="+", type=float, default=RATES_MBPS, help="mean uplink rates in Mbit/s")
+    add("--seeds", nargs="+", type=int, default=SEEDS)
+    add("--jobs", type=int, default=2, help="runs at a time")
+    add("--out", type=Path, default=Path("runs") / "codec-choice", help="folder (default: runs/codec-choice)")
+    options = parser.parse_args(arguments)
+    codecs = [
+        Path(name).resolve() if name.endswith(".toml") else ROOT / "codecs" / f"{name}.toml"
+        for name in options.codecs
+    ]
+    cells = [
+        Cell(options.scenario, codec, 1e6 * rate, seed, options.out / f"{codec.stem}-{rate:g}Mbps-seed{seed}")
+        for codec, rate, seed in product(codecs, options.rates, options.seeds)
+    ]
+    run(cells, options.jobs)
+    rows = table(cells)
+    points = summarise(rows)
+    rows.to_csv(options.out / "codec_choice.csv", index=False)
+    points.to_csv(options.out / "codec_choice_summary.csv", index=False)
+    first = Result(cells[0].out)
+    title = f"{first.name}: time to {first.metric} {rows['target'].iloc[0]:.4g}, {len(options.seeds)} seeds"
+    save(draw(points, title), options.out / "codec_choice.png", "png")
+    print(points.to_string(index=False))
+    print(f"figure: {options.out / 'codec_choice.png'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SfsimError as error:
+        sys.exit(f"error: {error}")
