@@ -70,6 +70,8 @@ def test_synthetic_has_the_declared_shapes() -> None:
     assert set(data.partition_labels) == set(range(5))  # fifths of the foreground share
     x, targets = data.train.batch(np.array([3, 1]))
     assert torch.equal(x, data.train.inputs[[3, 1]]) and torch.equal(targets, data.train.targets[[3, 1]])
+    some = data.train[np.array([3, 1])]
+    assert len(some) == 2 and torch.equal(some.inputs, x) and torch.equal(some.targets, targets)
 
 
 # ------------------------------------------------------------ made on the spot

@@ -33,12 +33,17 @@ class Examples:
     def __len__(self) -> int:
         return len(self.stored_inputs)
 
+    def __getitem__(self, positions: np.ndarray | slice) -> "Examples":
+        """Return some of the examples, in the order of `positions`."""
+        at = positions if isinstance(positions, slice) else torch.from_numpy(positions)
+        return Examples(self.stored_inputs[at], self.stored_targets[at])
+
     def batch(
         self, positions: np.ndarray | slice, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor]:
         """Return inputs, float32 in [0, 1] (B, C, H, W), and int64 targets (B,) or (B, H, W), on `device`."""
-        at = positions if isinstance(positions, slice) else torch.from_numpy(positions)
-        inputs, targets = self.stored_inputs[at].to(device), self.stored_targets[at].to(device)
+        some = self[positions]
+        inputs, targets = some.stored_inputs.to(device), some.stored_targets.to(device)
         return (inputs / 255 if inputs.dtype == torch.uint8 else inputs), targets.long()
 
     @cached_property

@@ -23,6 +23,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Evaluate a model in eval mode; the parts are left in the mode they were in.
 
+    Evaluations of the same parts may run side by side in threads if the parts are in eval mode already.
+
     Parameters
     ----------
     parts : Parts
