@@ -1,0 +1,60 @@
+"""Every entry of channels/ loads, says its source, offers a rate, and stands in the README."""
+
+from pathlib import Path
+
+import pytest
+
+from sfsim.channel import Constant, Trace, load, load_loss, parse, parse_loss
+from sfsim.declaration import read_toml
+from sfsim.errors import ConfigError
+
+CATALOGUE = Path(__file__).resolve().parents[1] / "channels"
+ENTRIES = sorted(CATALOGUE.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
+def test_entry(path):
+    if path.stem.endswith("-loss"):
+        entry = load_loss(path)
+        assert 0 < entry.lost(1, "a->b", 0, 1, 100_000).mean() < 0.05
+    else:
+        entry = load(path)
+        drawn = entry.realise(1, "a->b")
+        assert any(drawn.segment(float(t))[0] > 0 for t in range(200))
+    assert entry.title
+    assert entry.source
+    assert f"[{path.stem}]({path.name})" in (CATALOGUE / "README.md").read_text()
+
+
+def test_a_traces_path_starts_at_the_file_that_names_it():
+    entry = load(CATALOGUE / "leo.toml")
+    assert isinstance(entry, Trace)
+    assert entry.path == CATALOGUE / "leo.csv"
+
+
+def test_parse_is_load_of_a_table():
+    assert parse({"kind": "constant", "rate_bps": 5}, "a.toml, channel") == Constant(rate_bps=5)
+    assert load_loss(CATALOGUE / "random-loss.toml") == parse_loss(
+        read_toml(CATALOGUE / "random-loss.toml"), "x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kind": "raleigh"}, "a.toml, kind: found 'raleigh', expected"),
+        ({"kind": "constant", "rate_bps": -1}, "a.toml, rate_bps: found -1, expected"),
+        ({"kind": "constant", "rate_bps": True}, "a.toml, rate_bps: found true"),
+        ({"kind": "constant", "rate_mbps": 3}, "a.toml, rate_mbps: found an unknown key"),
+        ({"kind": "trace"}, "a.toml, path: found nothing"),
+    ],
+)
+def test_wrong_tables(table, message):
+    with pytest.raises(ConfigError) as raised:
+        parse(table, "a.toml")
+    assert str(raised.value).startswith(message)
+
+
+def test_a_loss_is_not_a_channel():
+    with pytest.raises(ConfigError, match="kind: found 'gilbert-elliott', expected"):
+        load(CATALOGUE / "bursty-loss.toml")

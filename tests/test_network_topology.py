@@ -1,0 +1,101 @@
+"""Graphs from stars, lists, networkx and GraphML, and which way a message goes."""
+
+import networkx as nx
+import pytest
+
+from sfsim.errors import ConfigError, NetworkError
+from sfsim.network import Link
+from sfsim.network.routing import Router
+from sfsim.network.topology import check_connected, from_links, from_networkx, read_graphml, star
+
+LINK = Link(rate_bps=1e6, latency_s=0.01)
+
+
+def link(latency_s):
+    return Link(rate_bps=1e6, latency_s=latency_s)
+
+
+def test_a_star_has_an_uplink_and_a_downlink_per_party():
+    up, down = link(0.1), link(0.2)
+    graph = star({"a": (up, down), "b": (down, up)})
+    assert graph.edges["a", "hub"]["link"] is up
+    assert graph.edges["hub", "a"]["link"] is down
+    assert Router(graph).route("a", "b") == (("a", "hub"), ("hub", "b"))
+
+
+def test_the_route_has_the_least_latency():
+    graph = from_links([("a", "b", link(0.3)), ("a", "x", link(0.1)), ("x", "b", link(0.1))])
+    assert Router(graph).route("a", "b") == (("a", "x"), ("x", "b"))
+    assert Router(graph).route("a", "a") == ()
+    with pytest.raises(NetworkError, match="no route from node 'b' to node 'a'"):
+        Router(graph).route("b", "a")
+
+
+def test_equal_latencies_are_decided_by_hops_then_names_whatever_the_order():
+    edges = [("a", "y", link(0.5)), ("y", "b", link(0.5)), ("a", "x", link(0.5)), ("x", "b", link(0.5))]
+    for order in (edges, edges[::-1]):
+        assert Router(from_links(order)).route("a", "b") == (("a", "x"), ("x", "b"))
+    direct = [*edges, ("a", "b", link(1.0))]
+    assert Router(from_links(direct)).route("a", "b") == (("a", "b"),)
+
+
+def test_an_undirected_edge_is_a_link_each_way():
+    graph = nx.Graph()
+    graph.add_edge(1, 2, link=LINK)
+    graph.add_edge(2, 3, speed="5e6")
+    graph.add_node(4)
+    directed = from_networkx(graph, default=LINK, rate_attribute="speed")
+    assert sorted(directed.edges) == [("1", "2"), ("2", "1"), ("2", "3"), ("3", "2")]
+    assert directed.edges["3", "2"]["link"].rate_bps == 5e6
+    assert "4" in directed
+
+
+def test_parallel_edges_and_loops_are_refused_by_name():
+    graph = nx.MultiGraph([("a", "b"), ("a", "b")])
+    with pytest.raises(
+        ConfigError, match=r"net.graphml: found two links 'a' -> 'b', expected at most one link"
+    ):
+        from_networkx(graph, default=LINK, place="net.graphml")
+    with pytest.raises(ConfigError, match="a link from 'a' to itself"):
+        from_links([("a", "a", LINK)])
+
+
+def test_an_edge_without_a_link_or_with_a_wrong_rate_is_refused():
+    graph = nx.Graph([("a", "b")])
+    with pytest.raises(ConfigError, match="graph, edge 'a' - 'b': found no link"):
+        from_networkx(graph)
+    graph.edges["a", "b"]["speed"] = "fast"
+    with pytest.raises(ConfigError, match="edge 'a' - 'b', speed: found 'fast', expected a rate in bit/s"):
+        from_networkx(graph, default=LINK, rate_attribute="speed")
+    graph.edges["a", "b"]["speed"] = -1
+    with pytest.raises(ConfigError, match="speed: found -1, expected a rate in bit/s above 0"):
+        from_networkx(graph, default=LINK, rate_attribute="speed")
+
+
+def test_graphml(tmp_path):
+    graph = nx.Graph()
+    graph.add_edge("0", "1", LinkSpeedRaw=1e9)
+    graph.add_edge("1", "2")
+    path = tmp_path / "zoo.graphml"
+    nx.write_graphml(graph, path)
+    directed = read_graphml(path, LINK, rate_attribute="LinkSpeedRaw")
+    assert directed.edges["1", "0"]["link"].rate_bps == 1e9
+    assert directed.edges["1", "2"]["link"] == LINK
+    with pytest.raises(
+        ConfigError, match=r"no such file, expected a GraphML file. Did you mean 'zoo.graphml'"
+    ):
+        read_graphml(tmp_path / "zoo.graphm", LINK)
+    path.write_text("no xml")
+    with pytest.raises(ConfigError, match="a file that is not GraphML"):
+        read_graphml(path, LINK)
+
+
+def test_a_disconnected_graph_names_who_cannot_reach_whom():
+    graph = from_links([("a", "b", LINK), ("b", "a", LINK), ("b", "c", LINK)])
+    check_connected(graph, {"client": "a", "main server": "b"}, "s.toml, topology")
+    with pytest.raises(
+        ConfigError, match=r"s.toml, topology: found no route both ways between 'client' .*'fed'"
+    ):
+        check_connected(graph, {"client": "a", "fed": "c"}, "s.toml, topology")
+    with pytest.raises(ConfigError, match="found node 'bb' of 'fed', expected a node of the graph"):
+        check_connected(graph, {"client": "a", "fed": "bb"}, "s.toml, topology")
