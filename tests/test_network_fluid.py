@@ -74,8 +74,8 @@ def test_zero_bits_drain_at_once_even_over_a_dead_link():
 
 
 def test_two_flows_share_a_link_and_diverge():
-    # Trunk 8 bit/s, then a leaves over 16 and b over 2: b is held to 2 and a takes the other 6. At 1 s c joins
-    # on the trunk alone: b keeps 2, a and c get 3 each, until a ends at 1 + 6/3 = 3 s; then c gets 6.
+    # Trunk 8 bit/s, then a leaves over 16 and b over 2: b is held to 2 and a takes the other 6. At 1 s c
+    # joins on the trunk alone: b keeps 2, a and c get 3 each, until a ends at 1 + 6/3 = 3 s; then c gets 6.
     bench = Bench(trunk=8.0, wide=16.0, narrow=2.0)
     bench.start("a", 0.0, 12, "trunk", "wide")
     bench.start("b", 0.0, 8, "trunk", "narrow")

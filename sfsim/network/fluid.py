@@ -45,7 +45,7 @@ class FluidEngine:
     def start(
         self, bits: float, route: Sequence[FluidLink], done: Callable[[Flow], None], label: str = "a flow"
     ) -> Flow:
-        """Start a flow of `bits` over all links of `route` at once; `done(flow)` is called once it has drained.
+        """Start a flow of `bits` over all links of `route` at once; ``done(flow)`` is called when it drained.
 
         `label` says in an error whose flow it is. A flow of zero bits drains at once, after all ordinary
         events of the instant.

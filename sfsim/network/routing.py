@@ -20,6 +20,8 @@ class Router:
             node: [(next_node, data["link"].latency_s) for next_node, data in edges.items()]
             for node, edges in graph.adjacency()
         }
+        # A node that leads to one other only (a client in a star) is on no way but its own.
+        self._leaves = {node: edges[0][0] for node, edges in self._successors.items() if len(edges) == 1}
         self._routes: dict[Edge, tuple[Edge, ...]] = {}
 
     def route(self, source: str, destination: str) -> tuple[Edge, ...]:
@@ -43,6 +45,7 @@ class Router:
                 continue
             visited.add(node)
             for next_node, hop_s in self._successors[node]:
-                if next_node not in visited:
+                dead_end = next_node != destination and self._leaves.get(next_node) == node
+                if next_node not in visited and not dead_end:
                     heappush(heap, (latency_s + hop_s, hops + 1, (*path, next_node)))
         raise NetworkError(f"no route from node {source!r} to node {destination!r}")
