@@ -105,7 +105,9 @@ def test_every_file_says_what_it_is() -> None:
 
 def test_no_global_randomness() -> None:
     text = {path: path.read_text() for path in FILES}
-    assert not [str(path) for path, code in text.items() if "np.random.seed" in code or "np.random.rand" in code]
+    assert not [
+        str(path) for path, code in text.items() if "np.random.seed" in code or "np.random.rand" in code
+    ]
 
 
 def test_importing_sfsim_is_light() -> None:

@@ -33,7 +33,10 @@ def unsplit(declared: Scenario, batches: list[np.ndarray]) -> tuple[dict[str, to
     """Train the whole model with one optimiser on the given minibatches, as anybody would."""
     data = load_dataset(declared.data, None, declared.seeds.data, declared.validation_fraction)
     model = build(
-        declared.model, data.in_channels, data.num_classes, integer(declared.seeds.training, "initial weights")
+        declared.model,
+        data.in_channels,
+        data.num_classes,
+        integer(declared.seeds.training, "initial weights"),
     )
     optimiser = make_optimiser(declared.optimiser, model.parameters())
     loss = loss_function(declared.loss)
@@ -72,7 +75,9 @@ def _one_thread():
 
 @pytest.mark.parametrize("protocol", ["splitfed-v1", "splitfed-v2", "sl"])
 @pytest.mark.parametrize("optimiser", [Adam(learning_rate=1e-2), MOMENTUM], ids=["adam", "momentum"])
-@pytest.mark.parametrize("model, cuts, more", SHAPES, ids=lambda value: "-".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    "model, cuts, more", SHAPES, ids=lambda value: "-".join(value) if isinstance(value, tuple) else ""
+)
 def test_one_client_trains_as_if_nothing_were_split(
     protocol: str, optimiser: AnyOptimiser, model: AnyModel, cuts: tuple[str, ...], more: dict[str, Any]
 ) -> None:
@@ -106,7 +111,9 @@ def test_two_clients_with_the_same_batch_in_v1_are_one_step_of_one_client() -> N
 
 def test_two_clients_with_the_same_batch_in_v2_are_two_server_steps() -> None:
     """The second visit sees the server-side model as the first left it (spec 2.8)."""
-    declared = scenario(protocol="splitfed-v2", clients=clients(2), global_rounds=1, local_steps=1, batch_size=96)
+    declared = scenario(
+        protocol="splitfed-v2", clients=clients(2), global_rounds=1, local_steps=1, batch_size=96
+    )
     world = worlds_with_equal_shards(declared)
     data = world.workload.setting.dataset
     model = build(declared.model, data.in_channels, data.num_classes, integer(7, "initial weights"))

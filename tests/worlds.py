@@ -47,7 +47,9 @@ def scenario(**changes: Any) -> Scenario:
     return Scenario(**(given | changes))
 
 
-def clients(count: int, uplink: Link = ACCESS, downlink: Link = ACCESS, **more: Any) -> tuple[ClientGroup, ...]:
+def clients(
+    count: int, uplink: Link = ACCESS, downlink: Link = ACCESS, **more: Any
+) -> tuple[ClientGroup, ...]:
     """One group of equal clients called c (or c-0, c-1, ...)."""
     return (ClientGroup(name="c", count=count, device=FAST, uplink=uplink, downlink=downlink, **more),)
 
@@ -67,4 +69,3 @@ def finished(declared: Scenario, jobs: int = 1) -> World:
     finally:
         world.workload.close()
     return world
-
