@@ -119,7 +119,7 @@ class Codec:
     def decode(self, payload: bytes) -> NDArray[Any]:
         """Turn a payload back into a tensor; raise CodecError for anything this codec did not make."""
         frame = self.open(payload)
-        return self.unpack(frame.parts, frame.shape, frame.dtype)  # type: ignore[arg-type]
+        return self.restore(frame.parts, frame.shape, frame.dtype)  # type: ignore[arg-type]
 
     def gradient_support(self, payload: bytes) -> NDArray[np.int64] | None:
         """Return the flat indices for which a gradient comes back, ascending; None means all of them."""
@@ -154,11 +154,11 @@ class Codec:
     # What a codec implements.
 
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
-        """Turn a checked tensor into `num_parts` parts."""
+        """Turn a checked tensor of at least one axis into `num_parts` parts."""
         raise NotImplementedError
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Turn parts into a tensor; check every size first."""
+        """Turn parts into a tensor of at least one axis; check every size first."""
         raise NotImplementedError
 
     def estimate_bits(self, numel: int) -> float:
@@ -194,9 +194,13 @@ class Codec:
         if training and self.stochastic and rng is None:
             raise CodecError(f"{label}: {self.name} draws in training and needs a random generator")
         try:
-            return self.pack(x, rng, training)
+            return self.pack(np.atleast_1d(x), rng, training)  # numpy turns arrays of no axes into scalars
         except CodecError as error:
             raise CodecError(f"{label}: {error}") from None
+
+    def restore(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """`unpack` for any shape: the inverse of `code`."""
+        return self.unpack(parts, shape or (1,), dtype).reshape(shape)
 
     @property
     def wire_parts(self) -> int:

@@ -92,7 +92,7 @@ def decode_state(
                 at += size
             else:
                 parts, at = split(body, codec.num_parts, at)
-                arrays[name] = codec.unpack(parts, shape, dtype)
+                arrays[name] = codec.restore(parts, shape, dtype)
         except CodecError as error:
             raise CodecError(f"array {name!r} of the model state: {error}") from None
     if at != len(body):
