@@ -109,6 +109,9 @@ def translate(
     )
     loc, expected_kind, parent = _walk(kind, first["loc"])
     loc, found, expected, hint = _sentence(first, loc, expected_kind, parent)
+    if first["type"] == "misfit" and origins and not origins.get(loc, ("",))[0].startswith("override"):
+        # It is about what the key says, not about the inside of the file that the key names.
+        origins = {at: origin for at, origin in origins.items() if at != loc}
     return ConfigError(locate(loc, place, table, origins), found, expected, hint)
 
 

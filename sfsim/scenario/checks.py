@@ -50,17 +50,20 @@ def _check_names(scenario: "Scenario") -> None:
 
 def _check_learning(scenario: "Scenario") -> None:
     data, model, partition = scenario.data, scenario.model, scenario.partition
-    with at("cut_layers"):
-        check_model_cuts(model, scenario.cut_layers, "")
     task = _MODEL_TASKS[model.kind]
     if task != data.task:
         fitting = " or ".join(repr(kind) for kind, other in _MODEL_TASKS.items() if other == data.task)
         expected = f"{fitting}, because the data set {data.kind!r} is for {data.task}"
         raise misfit(("model", "kind"), repr(model.kind), expected)
+    with at("cut_layers"):
+        check_model_cuts(model, scenario.cut_layers, "")
     with at("data", "image_size"):
         check_image_size(model, data.image_size, "")
     if scenario.loss == "dice" and task != "segmentation":
         raise misfit("loss", "'dice'", f"'cross-entropy', because the data set {data.kind!r} is for {task}")
+    if partition.kind == "folders" and getattr(data, "layout", None) != "splitfedzip":
+        expected = "another kind, because only ham10000 with layout = 'splitfedzip' has client folders"
+        raise misfit(("partition", "kind"), "'folders'", expected)
     clients = len(scenario.client_names)
     shares = getattr(partition, partition.kind) if isinstance(partition, Counts | Fractions) else None
     if shares is not None and len(shares) != clients:

@@ -338,12 +338,15 @@ class Target:
         For how many evaluations in a row it has to stay so.
     relative_to : Path, optional
         The run directory of a baseline.
+    stop : bool
+        End the run as soon as the target holds; otherwise all global rounds are run.
     """
 
     metric: Literal["accuracy", "mji"]
     value: Annotated[float, Field(gt=0)]
     hold: Count = 1
     relative_to: Path | None = None
+    stop: bool = False
 
     def __post_init__(self) -> None:
         if self.relative_to is None and self.value > 1:
@@ -365,15 +368,12 @@ class Evaluation:
         Also without the codecs, in a column of its own.
     batch_size : int
         Examples evaluated at a time.
-    on_clock : bool
-        Evaluation takes simulated time; otherwise it is free.
     """
 
     every_rounds: Count = 1
     per_client: bool = False
     codec_off: bool = True
     batch_size: Count = 256
-    on_clock: bool = False
 
 
 @contextmanager
@@ -387,5 +387,5 @@ def at(*loc: str | int) -> Iterator[None]:
 
 def _both_links(uplink: Link | None, downlink: Link | None) -> None:
     if (uplink is None) != (downlink is None):
-        given, absent = ("downlink", "uplink") if uplink is None else ("uplink", "downlink")
-        raise misfit(absent, "nothing", f"a link, because there is a {given}")
+        absent = "uplink" if uplink is None else "downlink"
+        raise misfit(absent, "nothing", "a link, because there is one in the other direction")

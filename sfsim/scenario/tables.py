@@ -113,8 +113,6 @@ class Tables:
             return self._existing(value, loc, source)
         if isinstance(value, str) and tables and str not in bare:
             path, table = self._open(value, kind, loc, source)
-            own = {key for cls in tables for key in keys(cls)}
-            table = {key: item for key, item in table.items() if key in own or key not in ("title", "source")}
             self.origins[loc] = (str(path), len(loc))
             return self._read(table, kind, loc, _Source(path, str(path), len(loc), (*source.opened, path)))
         chain = next((cls for cls in tables if tag(cls) == "chain"), None)
@@ -173,7 +171,12 @@ class Tables:
         if not path.exists():
             error = no_such_file(path, place, describe(kind))
             raise ConfigError(place, f"{name!r}, which does not exist", error.expected, error.hint)
-        return path, read_toml(path)
+        # Any file may say what it is, also where the declaration has no such keys.
+        own = {key for cls in classes(kind) for key in keys(cls)}
+        table = read_toml(path)
+        return path, {
+            key: item for key, item in table.items() if key in own or key not in ("title", "source")
+        }
 
     def _existing(self, name: str, loc: Loc, source: "_Source") -> str:
         path = source.resolve(name)

@@ -9,6 +9,33 @@ from sfsim.scenario.scenario import Scenario
 
 Path = tuple[str, ...]
 
+# Keys that mean the same wherever they occur, for declarations that do not explain them.
+_COMMON = {
+    "title": "One line for tables and reports.",
+    "source": "Where the numbers come from.",
+    "layout": "How the folder is laid out.",
+    "path": "The folder below the data root.",
+    "image_size": "Pixels along each side; other images are resized.",
+    "max_pairs": "How many pairs to keep, drawn by seed; default: all.",
+    "test_fraction": "Share of the examples that is tested on.",
+    "task": "What is learnt.",
+    "num_train": "Training examples, validation included.",
+    "num_test": "Test examples.",
+    "in_channels": "Channels of an image.",
+    "num_classes": "Classes.",
+    "noise": "Standard deviation of the noise; the larger, the harder.",
+    "alpha": "Concentration: 0.1 is very uneven, 100 nearly even.",
+    "counts": "How many examples for each client, in order.",
+    "fractions": "The share of each client, in order.",
+    "norm": "What follows each convolution.",
+    "learning_rate": "Step size.",
+    "momentum": "Share of the last step that is kept; 0.9 is usual.",
+    "betas": "Decay of the mean and of the mean square of gradients.",
+    "epsilon": "Keeps the division finite.",
+    "weight_decay": "L2 penalty.",
+    "probability": "Of the loss of a packet.",
+}
+
 
 def all_tables() -> dict[Path, list[type]]:
     """Return every place of a scenario that holds a table, depth first, and what may stand there.
@@ -66,6 +93,10 @@ def about_keys(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         if is_dataclass(base):
             texts |= _parameters(inspect.cleandoc(base.__doc__ or ""))
+    sentences = re.split(r"(?<=[.;]) ", " ".join(about(cls).split()))
+    for key in keys(cls):
+        said = [sentence for sentence in sentences if re.search(rf"`{key}\b", sentence)]
+        texts[key] = texts.get(key) or " ".join(said) or _COMMON.get(key, "")
     return texts
 
 
