@@ -177,7 +177,7 @@ class Codec:
 
     @property
     def signature(self) -> bytes:
-        """The parameters that are not defaults, as JSON: what the checksum starts from.
+        """The parameters that are not defaults, as JSON: what the checksum covers unsent.
 
         Defaults are left out so that a parameter added later does not orphan yesterday's payloads.
         """

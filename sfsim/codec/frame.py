@@ -10,10 +10,10 @@
     shape          varint each
     lengths        varint each, of every part but the last
     parts          what the codec itself has to say
-    checksum       4 bytes   CRC32, little endian, of the declaration and of everything above
+    checksum       4 bytes   CRC32, little endian, of everything above and then of the declaration
 
-The checksum starts from the declaration's parameters, which cost nothing on the wire: a payload of the same
-codec with other parameters is refused like a damaged one, and never decoded to garbage.
+The checksum covers the declaration's parameters, which cost nothing on the wire: a payload of the same codec
+with other parameters is refused like a damaged one, and never decoded to garbage.
 """
 
 import math
