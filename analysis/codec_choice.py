@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
-CODECS = ("fp32", "int8", "int4", "topk-10pct", "ms")
+CODECS = ("fp32", "int8", "int2", "ms", "topk-4pct")
 RATES_MBPS = (0.1, 0.5, 2.0, 10.0, 100.0)
 SEEDS = (1, 2, 3)
 
@@ -172,7 +172,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(points: pd.DataFrame, title: str) -> "Figure":
     """Draw medians against uplink rate; hollow where a run missed, an arrow where there is no median."""
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     with figure(9, 5.4) as (drawing, axes):
         ax = axes[0, 0]
@@ -203,12 +203,16 @@ def draw(points: pd.DataFrame, title: str) -> "Figure":
                         arrowprops={"arrowstyle": "->", "color": colour},
                     )
             ax.plot([], [], color=colour, marker=marker, label=codec)
-        ax.set(xscale="log", yscale="log", xlabel="mean uplink rate of every client (bit/s)")
+        ax.set(xscale="log", yscale="log", xlabel="mean uplink rate of every client (Mbit/s)")
         ax.set_ylabel("simulated time to target (s)")
-        ax.xaxis.set_major_formatter(EngFormatter())
-        ax.yaxis.set_major_formatter(EngFormatter())
+        rates = sorted(set(points["uplink_bps"]))
+        ax.set_xticks(rates, [f"{rate / 1e6:g}" for rate in rates])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
         ax.set_title(title)
-        ax.legend(title="codec")
+        drawing.legend(*ax.get_legend_handles_labels(), title="codec", loc="outside right center")
         note = (
             "line: median over seeds (Kaplan-Meier); bar: quartiles; "
             "hollow: not every seed reached the target; arrow: fewer than half did"
@@ -242,7 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows.to_csv(options.out / "codec_choice.csv", index=False)
     points.to_csv(options.out / "codec_choice_summary.csv", index=False)
     first = Result(cells[0].out)
-    title = f"{first.name}: time to {first.metric} {rows['target'].iloc[0]:.4g}, {len(options.seeds)} seeds"
+    seeds = f"{len(options.seeds)} seeds" if len(options.seeds) > 1 else "1 seed"
+    title = f"{first.name}: time to {first.metric} {rows['target'].iloc[0]:.4g}, {seeds}"
     save(draw(points, title), options.out / "codec_choice.png", "png")
     print(points.to_string(index=False))
     print(f"figure: {options.out / 'codec_choice.png'}")

@@ -66,6 +66,16 @@ def rows(title: str, content: Sequence[Mapping[str, object]]) -> None:
         table(Table(title, tuple(content[0]), lines))
 
 
+def description(described: Any) -> None:
+    """Print what a scenario describes: each list of rows as a table, everything else as a line."""
+    for field in fields(described):
+        value, title = getattr(described, field.name), field.name.replace("_", " ")
+        if isinstance(value, list):
+            rows(title, value)
+        else:
+            line(f"{title}: {_number(value)}")
+
+
 def summary(result: "Result") -> None:
     """Print what a run came to: target, bytes, seconds, and what never happened."""
     from sfsim.report.tables import bytes_table, delay_table, outcome

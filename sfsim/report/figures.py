@@ -48,9 +48,10 @@ def _mark_target(ax: Any, result: "Result", metric: str, colour: str, factor: fl
         return
     reached = result.time_to()
     ax.axhline(reached.target, color="#666666", linewidth=1, linestyle=":")
-    text = f"target {reached.target:.4g}"
-    ax.annotate(text, (0.005, reached.target), xycoords=("axes fraction", "data"), va="bottom",
-                fontsize=9, color="#666666")  # fmt: skip
+    # Where the curve is not: below the line once it was reached, above it as long as it was not.
+    where = "top" if reached.reached else "bottom"
+    ax.annotate(f"target {reached.target:.4g}", (0.995, reached.target), xycoords=("axes fraction", "data"),
+                ha="right", va=where, fontsize=9, color="#666666")  # fmt: skip
     if reached.time_s is not None:
         x = reached.time_s / factor
         ax.axvline(x, color=colour, linewidth=1, linestyle=":")

@@ -82,26 +82,32 @@ def _span(work: Any, messages: Any) -> Span:
 
 def _first_minibatches(work: Any) -> Span | None:
     """From the first client's start until the slowest client has finished its second minibatch."""
-    trained = work[work["phase"].isin(("forward", "backward")) & (work["epoch"] == work["epoch"].min())]
+    trained = work[work["phase"].isin(("forward", "backward"))]
+    trained = trained[trained["epoch"] == trained["epoch"].min()]
     first = trained[trained["minibatch"].isin(sorted(set(trained["minibatch"]))[:2])]
     return (float(first["start_s"].min()), float(first["end_s"].max())) if len(first) else None
 
 
 def _draw(ax: Any, lanes: Lanes, window: Span) -> None:
     factor, unit = time_unit(window[1] - window[0])
-    for y, lane in enumerate(lanes.values()):
+    for y, (name, lane) in enumerate(lanes.items()):
+        thin = (
+            0.5 if name in SERVERS else 0
+        )  # a server's bars may be thinner than a pixel; they have air around
         for part in PARTS:
             bars = [
                 (
                     (max(start_s, window[0]) - window[0]) / factor,
                     (min(end_s, window[1]) - max(start_s, window[0])) / factor,
                 )
-                for start_s, end_s, name in lane
-                if name == part and end_s > window[0] and start_s < window[1]
+                for start_s, end_s, what in lane
+                if what == part and end_s > window[0] and start_s < window[1]
             ]
             if bars:
                 # Drawn as pixels: a long round has more bars than a vector picture should carry.
-                ax.broken_barh(bars, (y - 0.4, 0.8), color=PART_COLOURS[part], linewidth=0, rasterized=True)
+                ax.broken_barh(
+                    bars, (y - 0.4, 0.8), color=PART_COLOURS[part], linewidth=thin, rasterized=True
+                )
     ax.set_yticks(range(len(lanes)), list(lanes))
     ax.set_ylim(len(lanes) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
