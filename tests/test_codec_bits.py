@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfsim.codec import bits as packing
@@ -11,6 +11,7 @@ from sfsim.errors import CodecError
 
 
 @given(data=st.data(), bits=st.integers(1, 32))
+@settings(deadline=None)  # machines that do other things too
 def test_every_width(data: st.DataObject, bits: int) -> None:
     codes = data.draw(st.lists(st.integers(0, 2**bits - 1), max_size=40))
     kind = np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
@@ -32,6 +33,7 @@ def test_no_bits_at_all() -> None:
 
 
 @given(values=st.lists(st.integers(0, 5), max_size=30), data=st.data())
+@settings(deadline=None)
 def test_largest_is_stable(values: list[int], data: st.DataObject) -> None:
     k = data.draw(st.integers(0, len(values)))
     expected = sorted(sorted(range(len(values)), key=lambda i: (-values[i], i))[:k])

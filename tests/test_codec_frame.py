@@ -45,7 +45,11 @@ def test_forged_shapes(codec: Codec, body: bytes) -> None:
     refuse(codec, forge(codec, two + varint(2**20) + varint(2**20), b"\0" + body), "elements")
     refuse(codec, forge(codec, two + varint(0) + varint(2**62), b"\0" + body), "elements")
     if codec.kind != "zeros":
-        refuse(codec, forge(codec, two + varint(2**13) + varint(2**13), b"\0" + body), "found|claims|zstd|ends early")
+        refuse(
+            codec,
+            forge(codec, two + varint(2**13) + varint(2**13), b"\0" + body),
+            "found|claims|zstd|ends early",
+        )
 
 
 def test_forged_headers() -> None:

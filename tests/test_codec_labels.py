@@ -73,5 +73,7 @@ def test_only_integers(codec: LabelCodec) -> None:
 
 def test_parse() -> None:
     assert parse({"kind": "packed"}, "a.toml") == Packed()
-    with pytest.raises(ConfigError, match=r"a\.toml, kind: found 'pakced', expected 'smallest', 'packed' or 'int64'"):
+    with pytest.raises(
+        ConfigError, match=r"a\.toml, kind: found 'pakced', expected 'smallest', 'packed' or 'int64'"
+    ):
         parse({"kind": "pakced"}, "a.toml")

@@ -24,7 +24,10 @@ def test_parse() -> None:
         ({"kind": "unifrom", "bits": 8}, "Did you mean 'uniform'?"),
         ({"bits": 8}, "here, kind: found nothing, expected one of cast,"),
         ({"kind": "uniform"}, "bits: found nothing"),
-        ({"kind": "uniform", "bits": True}, "bits: found true, expected a whole number of at least 1 and at most 16"),
+        (
+            {"kind": "uniform", "bits": True},
+            "bits: found true, expected a whole number of at least 1 and at most 16",
+        ),
         ({"kind": "uniform", "bits": 17}, "bits: found 17"),
         ({"kind": "uniform", "bits": 8, "per": "row"}, "per: found 'row'"),
         (
