@@ -187,7 +187,7 @@ CASES = {
     "no clients in a group": (
         "count = 2",
         "count = 0",
-        'a.toml, [clients "pi"] count: found 0, expected a whole number of at least 1',
+        'a.toml, [clients "pi"] count: found 0, expected a whole number of at least 1 and at most 100000',
     ),
     "no clients in a round": (
         "batch_size",
@@ -404,3 +404,21 @@ def test_a_wrong_override(key: str, value: object, line: str | None) -> None:
         if line
         else str(error.value).startswith("override of codecs.smashed_up, bits: found '8'")
     )
+
+
+def places(table: object, key: str = "") -> list[str]:
+    """Every dotted key of a resolved scenario."""
+    inner = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    below = [place for name, item in inner for place in places(item, f"{key}.{name}".strip("."))]
+    return [key, *below] if key else below
+
+
+@pytest.mark.parametrize("junk", ["x", -1, True, float("nan"), [{}], {"kind": "x"}], ids=repr)
+def test_junk_anywhere_is_refused_in_one_line_or_fits(junk: object) -> None:
+    write(Path(), GRAPH)
+    for key in places(load("a.toml").to_table()):
+        try:
+            load("a.toml", {key: junk})
+        except (ConfigError, NetworkError) as error:
+            text = str(error)
+            assert "\n" not in text and "found" in text and "expected" in text and "Input should" not in text

@@ -124,7 +124,7 @@ def _describe_one(kind: Any) -> str:
         values = [spell(value) for value in get_args(bare)]
         return list_words(values)
     words = [
-        text.format(f"{getattr(limit, name):g}")
+        text.format(f"{getattr(limit, name):.12g}")
         for limit in limits
         for name, text in _WORDS.items()
         if isinstance(getattr(limit, name, None), int | float)

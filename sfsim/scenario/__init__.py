@@ -3,6 +3,8 @@
 from sfsim.scenario.graph import build_graph
 from sfsim.scenario.loading import load
 from sfsim.scenario.parts import (
+    FED_SERVER,
+    MAIN_SERVER,
     AnyTopology,
     ClientGroup,
     Codecs,
@@ -18,7 +20,7 @@ from sfsim.scenario.parts import (
     Star,
     Target,
 )
-from sfsim.scenario.scenario import FED_SERVER, MAIN_SERVER, Scenario, scenario_hash
+from sfsim.scenario.scenario import Scenario, scenario_hash
 from sfsim.scenario.schema import json_schema
 
 __all__ = [

@@ -10,7 +10,7 @@ from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.network.declarations import Link
 from sfsim.scenario.graph import check_graph
-from sfsim.scenario.parts import U_SHAPE_SLOTS, Graph, GraphML, Star, at
+from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, U_SHAPE_SLOTS, Graph, GraphML, Star, at
 
 if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario
@@ -35,8 +35,6 @@ def check(scenario: "Scenario") -> None:
 
 
 def _check_names(scenario: "Scenario") -> None:
-    from sfsim.scenario.scenario import FED_SERVER, MAIN_SERVER
-
     repeated = [name for name, count in Counter(scenario.client_names).items() if count > 1]
     for index, group in enumerate(scenario.clients):
         loc = ("clients", index, "name")

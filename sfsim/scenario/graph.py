@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sfsim.declaration import Loc, misfit
 from sfsim.errors import did_you_mean
 from sfsim.network.topology import HUB, check_connected, from_links, read_graphml
-from sfsim.scenario.parts import Graph, GraphML, Star, at
+from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, Graph, GraphML, Star, at
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -39,7 +39,7 @@ def build_graph(scenario: "Scenario") -> tuple["nx.DiGraph[str]", dict[str, str]
             graph.add_edge(place, party, link=owner.downlink)
             hosts[party] = party
     if scenario.fed_server.same_host:
-        hosts["fed server"] = hosts["main server"]
+        hosts[FED_SERVER] = hosts[MAIN_SERVER]
     return graph, hosts
 
 
@@ -60,23 +60,10 @@ def _places(scenario: "Scenario") -> list[tuple[str, Loc, Any, str]]:
                 rows.append((name, ("clients", index, "nodes", number), group, group.nodes[number]))
             else:
                 rows.append((name, ("clients", index, "node"), group, group.node or name))
-    rows.append(
-        (
-            "main server",
-            ("main_server", "node"),
-            scenario.main_server,
-            scenario.main_server.node or "main server",
-        )
-    )
-    if not scenario.fed_server.same_host:
-        rows.append(
-            (
-                "fed server",
-                ("fed_server", "node"),
-                scenario.fed_server,
-                scenario.fed_server.node or "fed server",
-            )
-        )
+    main, fed = scenario.main_server, scenario.fed_server
+    rows.append((MAIN_SERVER, ("main_server", "node"), main, main.node or MAIN_SERVER))
+    if not fed.same_host:
+        rows.append((FED_SERVER, ("fed_server", "node"), fed, fed.node or FED_SERVER))
     return [(party, loc, owner, HUB if star else place) for party, loc, owner, place in rows]
 
 

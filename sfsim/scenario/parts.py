@@ -20,6 +20,9 @@ Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
+MAIN_SERVER = "main server"
+FED_SERVER = "fed server"
+
 # The slots that each shorthand of [codecs] fills (those that the shape has).
 _SCHEMES = {
     "NC": (),
@@ -161,7 +164,7 @@ class ClientGroup:
     """
 
     name: Name
-    count: Count = 1
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1
     device: Device
     variation: Variation = Field(default_factory=Variation)
     uplink: Link | None = None

@@ -44,9 +44,8 @@ def markdown() -> str:
     for path, tables in all_tables().items():
         place = ".".join(path)
         parts.append(f"## `[{place}]`" if place else "## The scenario itself")
-        several = len(tables) > 1
         for cls in tables:
-            if several:
+            if tag(cls):
                 parts.append(f"### `kind = {tag(cls)!r}`".replace("'", '"'))
             parts.append(about(cls).replace("``", "`"))
             if set(keys(cls)) - {"kind"}:

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from sfsim.declaration import declaration
 from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid, LossName, Optimiser
+from sfsim.scenario.checks import check
 from sfsim.scenario.parts import (
     AnyTopology,
     ClientGroup,
@@ -23,9 +24,7 @@ from sfsim.scenario.parts import (
     Star,
     Target,
 )
-
-MAIN_SERVER = "main server"
-FED_SERVER = "fed server"
+from sfsim.scenario.summary import client_rows
 
 Protocol = Literal["sl", "splitfed-v1", "splitfed-v2"]
 Seed = Annotated[
@@ -130,8 +129,6 @@ class Scenario:
     evaluation: Evaluation = Field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
-        from sfsim.scenario.checks import check
-
         check(self)
         if self.local_epochs is None and self.local_steps is None:
             object.__setattr__(self, "local_epochs", 1)
@@ -169,8 +166,6 @@ class Scenario:
 
     def summary_rows(self) -> list[dict[str, str]]:
         """Return one row per client, in words: client, device, uplink, downlink, start."""
-        from sfsim.scenario.summary import client_rows
-
         return client_rows(self)
 
 
