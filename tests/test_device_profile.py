@@ -52,8 +52,8 @@ def test_seconds_is_the_roofline_plus_the_serial_terms(cost: Cost, seconds: floa
             "a.toml, efficiency: found 1.5, expected a number greater than 0 and at most 1",
         ),
         ({"peak_flops": True}, "a.toml, peak_flops: found true, expected a number greater than 0"),
-        ({"slots": 0}, "a.toml, slots: found 0, expected a whole number at least 1"),
-        ({"policy": "lifo"}, "a.toml, policy: found 'lifo', expected one of 'fifo', 'shared' or 'unlimited'"),
+        ({"slots": 0}, "a.toml, slots: found 0, expected a whole number of at least 1"),
+        ({"policy": "lifo"}, "a.toml, policy: found 'lifo', expected 'fifo', 'shared' or 'unlimited'"),
         (
             {"peek_flops": 1},
             "a.toml, peek_flops: found an unknown key, expected a key of this table. Did you mean 'peak",
@@ -144,7 +144,7 @@ def test_variation_depends_on_names_only() -> None:
             {"law": "shifted-exponential"},
             "expected mean_excess with law = 'shifted-exponential', and only there",
         ),
-        ({"law": "gauss"}, "law: found 'gauss', expected one of 'none', 'lognormal' or"),
+        ({"law": "gauss"}, "law: found 'gauss', expected 'none', 'lognormal' or"),
     ],
 )
 def test_a_wrong_variation_is_refused(table: dict[str, object], text: str) -> None:
