@@ -35,7 +35,6 @@ Set = Annotated[
         "paths are relative to the scenario file. May be given several times.",
     ),
 ]
-Torch = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where PyTorch computes.")]
 
 
 def _version(asked: bool) -> None:
@@ -59,12 +58,10 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]")
     ] = None,
-    device: Torch = "cpu",
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where PyTorch computes.")] = "cpu",
     jobs: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Clients trained side by side; never changes a result.  [default: all cores]"
-        ),
+        typer.Option(help="Clients trained side by side; never changes a result.  [default: all cores]"),
     ] = None,
     data_root: DataRoot = None,
     set_: Set = None,
@@ -86,7 +83,7 @@ def run(
     with console.progress(scenario.name, scenario.global_rounds, quiet) as show:
         from sfsim import simulation  # torch: seconds, so the progress is shown before
 
-        jobs = jobs or len(os.sched_getaffinity(0))
+        jobs = len(os.sched_getaffinity(0)) if jobs is None else jobs
         result = simulation.run(
             scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
         )
@@ -180,7 +177,7 @@ def compare(runs: Runs) -> None:
 def calibrate(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The profile to write.")] = Path("device.toml"),
     name: Annotated[str, typer.Option(help="Name of the device.")] = "this-machine",
-    device: Torch = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What to measure.")] = "cpu",
 ) -> None:
     """Measure this machine and write a device profile (half a minute)."""
     from sfsim import console

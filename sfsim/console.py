@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sfsim.report.tables import Table
     from sfsim.results import Progress, Result
 
-_WIDE = 140  # columns of a terminal that is none: a file or a pipe never wraps a table
+_WIDE = 1000  # columns of a terminal that is none: in a file or a pipe a row is a line
 
 
 def _out() -> Console:
@@ -113,11 +113,11 @@ def progress(name: str, rounds: int, quiet: bool) -> Iterator[Callable[["Progres
             yield show
     else:
         started_s = time.monotonic()
-        print(f"{name}: {rounds} rounds", file=sys.stderr, flush=True)
 
         def show(now: "Progress") -> None:
-            if now.round == 0:
-                return  # the line above has said so
+            if now.round == 0:  # not before: an error in the preparations stands alone
+                print(f"{name}: {rounds} rounds", file=sys.stderr, flush=True)
+                return
             wall_s = time.monotonic() - started_s
             text = f"round {now.round}/{now.rounds}: simulated {now.time_s:.6g} s, wall {wall_s:.1f} s"
             print(text + _measured(now), file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """The numbers of a run as rows of text, for the terminal and for the page alike."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,11 +56,13 @@ def verdict(reached: "TimeToTarget", metric: str) -> str:
     A missed target is a result, not an error.
     """
     goal = f"{metric} {reached.target:.4g}"
-    best = f"best {reached.best:.4g} at {seconds(reached.best_time_s)}"
-    diverged = "; diverged" if reached.diverged else ""
+    if math.isnan(reached.best):
+        best = "no evaluation gave a number: diverged"
+    else:
+        best = f"best {reached.best:.4g} at {seconds(reached.best_time_s)}" + "; diverged" * reached.diverged
     if reached.time_s is not None:
         return f"{goal} reached at {seconds(reached.time_s)}, round {reached.round} ({best})"
-    return f"{goal} not reached in {reached.last_round} rounds ({best}{diverged})"
+    return f"{goal} not reached in {reached.last_round} rounds ({best})"
 
 
 def outcome(result: "Result") -> str:

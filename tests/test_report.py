@@ -1,0 +1,238 @@
+"""Delay breakdown, tables, pictures and the page, from ledgers made by hand."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import networkx as nx
+import pytest
+from synthetic_run import CLIENTS, computation, ledger, message, run_directory
+
+from sfsim.errors import ResultsError
+from sfsim.ledger import Ledger
+from sfsim.report import report, save_figures, timelines, where_time_went
+from sfsim.report.delays import PARTS
+from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
+from sfsim.report.tables import (
+    bytes_table,
+    codecs,
+    compare_table,
+    delay_table,
+    labels,
+    link_table,
+    outcome,
+)
+from sfsim.report.timeline import client_timelines
+from sfsim.report.topology import draw
+from sfsim.results import Result, write
+
+PICTURES = {"accuracy.png", "bytes.png", "delays.png", "links.png", "timelines.png"}
+
+
+def test_a_synchronous_chain_is_explained_to_the_end() -> None:
+    computations = [
+        computation("c", "forward", 0, 1, "c"),
+        computation("c", "encode", 1, 1.5, "c"),
+        computation("main server", "device queueing", 3.5, 4, "c"),
+        computation("main server", "decode", 4, 4.25, "c"),
+        computation("main server", "forward", 4.25, 5, "c"),
+        computation("c", "backward", 6, 7, "c"),
+        computation("c", "barrier", 7, 9, "c"),
+        computation("fed server", "aggregate", 8.5, 9.5),
+    ]
+    messages = [
+        message("c", "main server", 1.5, 3.5, sharing_s=0.5),
+        message("main server", "c", 5, 6),
+    ]
+    assert timelines(messages, computations, 10.0) == {
+        "c": [
+            (0.0, 1, "client compute"),
+            (1, 1.5, "encode"),
+            (1.5, 2.0, "link queueing"),
+            (2.0, 3.5, "uplink"),
+            (3.5, 4, "device queueing"),
+            (4, 4.25, "decode"),
+            (4.25, 5, "server compute"),
+            (5, 6, "downlink"),
+            (6, 7, "client compute"),
+            (7, 8.5, "waiting at the barrier"),
+            (8.5, 9.5, "server compute"),  # averaging keeps everyone who waits
+            (9.5, 10.0, "waiting at the barrier"),  # done, and the run was not
+        ]
+    }
+
+
+def test_where_things_overlap_the_first_part_counts() -> None:
+    computations = [
+        computation("c", "forward", 1, 3, "c"),
+        computation("main server", "optimiser", 3, 6, "c"),
+        computation("main server", "hold", 0, 9, "c"),
+    ]
+    messages = [message("c", "main server", 2, 4), message("main server", "c", 3.5, 5)]
+    assert timelines(messages, computations, 9.0)["c"] == [
+        (0.0, 1, "waiting at the barrier"),
+        (1, 3, "client compute"),
+        (3, 4, "uplink"),
+        (4, 5, "downlink"),
+        (5, 6, "server compute"),
+        (6, 9.0, "waiting at the barrier"),
+    ]
+
+
+def test_what_nothing_explains_is_other() -> None:
+    lines = timelines([], [computation("c", "forward", 1, 2, "c"), computation("c", "loss", 3, 4, "c")], 4.0)
+    assert [part for _, _, part in lines["c"]] == ["other", "client compute", "other", "client compute"]
+
+
+def test_a_message_in_flight_at_the_end_lasts_until_the_end() -> None:
+    lost = message("c", "main server", 1, float("nan"), delivered=False, sharing_s=9.0)
+    assert timelines([lost], [computation("c", "forward", 0, 1, "c")], 3.0)["c"] == [
+        (0.0, 1, "client compute"),
+        (1, 3.0, "link queueing"),
+    ]
+
+
+def test_a_peer_message_is_uplink_for_one_and_downlink_for_the_other() -> None:
+    lines = timelines([message("a", "b", 0, 2)], [], 2.0)
+    assert lines == {"a": [(0.0, 2, "uplink")], "b": [(0.0, 2, "downlink")]}
+
+
+def test_messages_between_servers_belong_to_no_client() -> None:
+    assert timelines([message("main server", "fed server", 0, 2)], [], 2.0) == {}
+
+
+def test_parts_add_up_to_the_run_and_no_second_counts_twice(tmp_path: Path) -> None:
+    run = run_directory(tmp_path / "a")
+    rows = where_time_went(run)
+    assert tuple(row.part for row in rows) == PARTS
+    assert sum(row.mean_s for row in rows) == pytest.approx(run.end_s, rel=1e-12)
+    assert sum(row.share for row in rows) == pytest.approx(1.0)
+    for client in CLIENTS:
+        assert sum(row.by_client_s[client] for row in rows) == pytest.approx(run.end_s, rel=1e-12)
+    by_part = {row.part: row for row in rows}
+    assert by_part["other"].mean_s == 0
+    assert by_part["uplink"].by_client_s["pi"] == pytest.approx(4 * 0.8 * 4 * (3 * 0.15 + 0.3))
+    for line in timelines(ledger().messages, ledger().computations, run.end_s).values():
+        assert line[0][0] == 0 and line[-1][1] == run.end_s
+        assert all(a[1] == b[0] and a[2] != b[2] for a, b in pairwise(line))
+
+
+def test_tables(tmp_path: Path) -> None:
+    run = run_directory(tmp_path / "a")
+    assert bytes_table(run).rows[1] == (
+        ("smashed data", "up", "uniform-8bit", "36", "144 kB", "36.58 kB", "576 B", "38.66 kB", "4.00", "0")
+    )
+    assert delay_table(run).rows[-1] == ("total", "37.8 s", "100.0 %", "")
+    assert ("waiting at the barrier", "15.2 s", "40.3 %", "laptop: 27.4 s") in delay_table(run).rows
+    assert link_table(run).rows[0] == ("pi → core", "45.12 kB", "31.8 %", "30.08 kbit/s", "16", "0")
+    assert codecs(run) == (
+        "client model down: fp32, smashed data up: uniform-8bit, gradient down: uniform-8bit, "
+        "client model up: fp32"
+    )
+
+
+def test_outcomes_in_words(tmp_path: Path) -> None:
+    assert outcome(run_directory(tmp_path / "a")) == (
+        "accuracy 0.8 reached at 28.3 s, round 3 (best 0.97 at 37.8 s)"
+    )
+    assert outcome(run_directory(tmp_path / "b", gain=0.1)) == (
+        "accuracy 0.8 not reached in 4 rounds (best 0.6 at 37.8 s)"
+    )
+    assert outcome(run_directory(tmp_path / "c", target=None)) == "no target; best accuracy 0.97"
+    assert outcome(run_directory(tmp_path / "d", gain=float("nan"))) == (
+        "accuracy 0.8 not reached in 4 rounds (no evaluation gave a number: diverged)"
+    )
+
+
+def test_compare_has_one_row_per_run(tmp_path: Path) -> None:
+    a = run_directory(tmp_path / "a", codec="fp32")
+    b = run_directory(tmp_path / "b", codec="fp32", gain=0.1)
+    c = run_directory(tmp_path / "c", codec="fp32", target=None, name="other")
+    assert compare_table([a, b, c]).rows == [
+        ("a", "fp32", "28.3 s (accuracy 0.8)", "0.97", "135.4 kB", "135.4 kB", "37.8 s"),
+        ("b", "fp32", "not reached in 4 rounds", "0.6", "135.4 kB", "135.4 kB", "37.8 s"),
+        ("c", "fp32", "no target", "0.97", "135.4 kB", "135.4 kB", "37.8 s"),
+    ]
+    assert labels([a, c]) == ["made-up", "other"]
+
+
+def test_every_axis_has_a_unit(tmp_path: Path) -> None:
+    run, other = run_directory(tmp_path / "a"), run_directory(tmp_path / "b", gain=0.1)
+    for drawing in (
+        accuracy_over_time([run, other]),
+        bytes_over_time([run]),
+        bytes_over_time([run, other]),
+        delays([run]),
+        delays([run, other]),
+        link_utilisation(run),
+        client_timelines(run),
+    ):
+        for ax in drawing.axes:
+            assert re.search(r"\((s|min|h|ms|%.*)\)$", ax.get_xlabel()), ax.get_xlabel()
+
+
+def test_accuracy_shows_both_codec_on_and_off(tmp_path: Path) -> None:
+    drawing = accuracy_over_time([run_directory(tmp_path / "a")])
+    lines = {line.get_label(): list(line.get_ydata()) for line in drawing.axes[0].lines}
+    assert lines["made-up, codec on"] == [0.45, 0.7, 0.95, 0.97]
+    assert lines["made-up, codec off"] == [0.46, 0.71, 0.96, 0.98]
+
+
+def test_bytes_end_at_the_total(tmp_path: Path) -> None:
+    run, other = run_directory(tmp_path / "a"), run_directory(tmp_path / "b", rounds=2)
+    drawing = bytes_over_time([run, other])
+    for ax, direction in zip(drawing.axes, ("up", "down"), strict=True):
+        ends = [line.get_ydata()[-1] for line in ax.lines]
+        assert ends == [result.summary["wire_bytes"][direction] for result in (run, other)]
+
+
+def test_a_long_round_is_shown_twice_whole_and_its_beginning(tmp_path: Path) -> None:
+    assert len(client_timelines(run_directory(tmp_path / "a")).axes) == 1
+    long = client_timelines(run_directory(tmp_path / "b", minibatches=12), round=1)
+    assert [ax.get_title(loc="left") for ax in long.axes] == ["global round 1", "its first minibatches"]
+    names = [text.get_text() for text in long.axes[0].get_yticklabels()]
+    assert names == ["laptop", "phone", "pi", "main server", "fed server"]
+
+
+def test_the_page_stands_alone(tmp_path: Path) -> None:
+    run = run_directory(tmp_path / "a")
+    other = run_directory(tmp_path / "b", name="<b> & co", gain=0.1)
+    page = report([run, other], tmp_path / "pages" / "page.html").read_text()
+    assert "<h1>made-up, &lt;b&gt; &amp; co</h1>" in page and "<b>" not in page
+    assert set(re.findall(r'src="(.{10})', page)) == {"data:image"}
+    assert not re.search(r"<(script|link|iframe)|https?://(?!www.w3.org)|@import|url\(", page)
+    assert page.count("<img alt=") == 3 + 2 * 2
+    assert "accuracy 0.8 reached at 28.3 s" in page and "not reached in 4 rounds" in page
+    assert "a loss rate is configured and no packet was lost" in page
+    assert report([run, other], tmp_path / "again.html").read_text() == page
+
+
+def test_figures_go_into_the_run_directory(tmp_path: Path) -> None:
+    run = run_directory(tmp_path / "a")
+    save_figures(run)
+    assert {path.name for path in (run.directory / "figures").iterdir()} == PICTURES
+
+
+def test_a_run_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
+    out = write(tmp_path / "a", Ledger(), scenario_table={"name": "x"}, scenario_hash="h", environment={})
+    assert "nothing was evaluated" in report([Result(out)], tmp_path / "page.html").read_text()
+    assert compare_table([Result(out)]).rows[0][2:4] == ("no target", "-")
+
+
+def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match=r"page.html: cannot be written"):
+        report([run_directory(tmp_path / "a")], tmp_path / "file" / "page.html")
+
+
+def test_the_network_is_drawn(tmp_path: Path) -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for client in ("a", "b"):
+        graph.add_edge(client, "hub", link=SimpleNamespace(rate=1))
+        graph.add_edge("hub", client, link=SimpleNamespace(rate=2 if client == "a" else 1))
+    hosts = {"a": "a", "b": "b", "main server": "hub", "fed server": "hub"}
+    path = draw(graph, hosts, tmp_path / "graph.png", lambda link: f"{link.rate} bit/s")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ResultsError, match=r"graph.png: cannot be written"):
+        draw(graph, hosts, tmp_path / "nowhere" / "graph.png", lambda link: "")
