@@ -19,6 +19,7 @@ from sfsim import __version__, simulation
 from sfsim.__main__ import main
 from sfsim.errors import SimulationError
 from sfsim.results import Progress, Result
+from sfsim.scenario import load
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = str(ROOT / "scenarios" / "quickstart.toml")
@@ -70,7 +71,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_run_prints_tables_verdict_and_paths(sfsim: Callable[..., Said], runs: list[Any]) -> None:
     said = sfsim("run", QUICKSTART, "--out", "here", "--jobs", 3)
     assert said.code == 0
-    assert said.err.splitlines()[0] == "quickstart: 30 rounds"
+    assert said.err.splitlines()[0] == f"quickstart: {load(QUICKSTART).global_rounds} rounds"
     assert said.err.splitlines()[1].startswith("round 1/4: simulated 9.44 s, wall 0.")
     assert said.err.splitlines()[1].endswith("accuracy 0.45")
     directory = Path("here").absolute()
