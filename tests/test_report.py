@@ -121,7 +121,7 @@ def test_parts_add_up_to_the_run_and_no_second_counts_twice(tmp_path: Path) -> N
 def test_tables(tmp_path: Path) -> None:
     run = run_directory(tmp_path / "a")
     assert bytes_table(run).rows[1] == (
-        ("smashed data", "up", "uniform-8bit", "36", "144 kB", "36.58 kB", "576 B", "38.66 kB", "4.00", "0")
+        ("smashed data", "up", "uniform-8bit", "36", "144 kB", "36.58 kB", "576 B", "38.66 kB", "3.94", "0")
     )
     assert delay_table(run).rows[-1] == ("total", "37.8 s", "100.0 %", "")
     assert ("waiting at the barrier", "15.2 s", "40.3 %", "laptop: 27.4 s") in delay_table(run).rows

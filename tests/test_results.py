@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,15 @@ def test_no_target_asks_for_a_value(tmp_path: Path) -> None:
 )
 def test_kaplan_meier(times: list[float], reached: list[int], q: float, expected: float | None) -> None:
     assert kaplan_meier_quantile(times, [bool(r) for r in reached], q) == expected
+
+
+def test_every_column_is_explained(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "results.md").read_text()
+    run = run_directory(tmp_path / "a")
+    for name in ("messages", "computations", "accesses", "evaluations", "links", "rounds"):
+        section = text.partition(f"\n## {name}.parquet\n")[2].partition("\n## ")[0]
+        columns = {
+            re.sub(r"^(validation|test)_(loss|accuracy)", r"\1_<metric>", column)
+            for column in getattr(run, name)
+        }
+        assert not [column for column in columns if f"`{column}`" not in section], name

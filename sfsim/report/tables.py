@@ -81,7 +81,6 @@ def bytes_table(result: "Result") -> Table:
     groups = result.messages.groupby(["direction", "kind", "codec"], sort=False)
     for (direction, kind, codec), group in groups:
         total = group[columns].sum()
-        tensors = total["payload_bytes"] - total["label_bytes"]
         rows.append(
             (
                 kind,
@@ -89,7 +88,7 @@ def bytes_table(result: "Result") -> Table:
                 codec or "-",
                 f"{len(group):,}",
                 *(engineering(float(total[column]), "B") for column in columns[:4]),
-                f"{total['raw_bytes'] / tensors:.2f}" if tensors and total["raw_bytes"] else "-",
+                f"{total['raw_bytes'] / total['payload_bytes']:.2f}" if total["payload_bytes"] else "-",
                 f"{total['retransmissions']:,}",
             )
         )
