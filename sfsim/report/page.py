@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfsim.errors import ResultsError
-from sfsim.report import figures
+from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
 from sfsim.report.style import save
 from sfsim.report.tables import (
     Table,
@@ -117,9 +117,9 @@ def html(results: Sequence["Result"]) -> str:
 def _pictures(results: Sequence["Result"]) -> dict[str, tuple["Figure", str]]:
     """Every picture with the words that stand for it where it cannot be seen."""
     pictures = {
-        "accuracy": (figures.accuracy_over_time(results), "Accuracy over simulated time"),
-        "bytes": (figures.bytes_over_time(results), "Cumulative bytes on the wire over simulated time"),
-        "delays": (figures.delays(results), "Simulated seconds by part"),
+        "accuracy": (accuracy_over_time(results), "Accuracy over simulated time"),
+        "bytes": (bytes_over_time(results), "Cumulative bytes on the wire over simulated time"),
+        "delays": (delays(results), "Simulated seconds by part"),
     }
     return pictures | _own_pictures(results[0]) if len(results) == 1 else pictures
 
@@ -127,7 +127,7 @@ def _pictures(results: Sequence["Result"]) -> dict[str, tuple["Figure", str]]:
 def _own_pictures(result: "Result") -> dict[str, tuple["Figure", str]]:
     return {
         "timelines": (client_timelines(result), "What every client and server was doing in one round"),
-        "links": (figures.link_utilisation(result), "Share of the run during which each link was busy"),
+        "links": (link_utilisation(result), "Share of the run during which each link was busy"),
     }
 
 
