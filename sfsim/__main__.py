@@ -109,11 +109,12 @@ def check(
     graph: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the network.")] = None,
 ) -> None:
     """Validate a scenario and show the world that it describes."""
-    from sfsim import console, world
+    from sfsim import console
+    from sfsim.preview import preview
     from sfsim.scenario import load
 
     scenario = load(file, overrides=_overrides(set_))
-    console.description(world.describe(scenario, data_root))
+    console.preview(preview(scenario, data_root))
     if graph:
         from sfsim.report.topology import draw
         from sfsim.scenario import build_graph

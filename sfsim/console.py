@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
+    from sfsim.preview import Preview
     from sfsim.report.tables import Table
     from sfsim.results import Progress, Result
 
@@ -63,17 +64,22 @@ def rows(title: str, content: Sequence[Mapping[str, object]]) -> None:
 
     if content:
         lines = [tuple(str(value) for value in row.values()) for row in content]
-        table(Table(title, tuple(content[0]), lines))
+        columns = list(zip(*lines, strict=True))
+        numbers = {i for i, cells in enumerate(columns) if all(_is_number(cell) for cell in cells)}
+        table(Table(title, tuple(content[0]), lines, frozenset(numbers)))
 
 
-def description(described: Any) -> None:
-    """Print what a scenario describes: each list of rows as a table, everything else as a line."""
-    for field in fields(described):
-        value, title = getattr(described, field.name), field.name.replace("_", " ")
-        if isinstance(value, list):
-            rows(title, value)
-        else:
-            line(f"{title}: {_number(value)}")
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").isdigit()
+
+
+def preview(world: "Preview") -> None:
+    """Print what a scenario describes."""
+    rows("Clients", world.clients)
+    rows("Servers", world.servers)
+    rows("Model", world.parts)
+    up, down = world.raw_bytes_up, world.raw_bytes_down
+    line(f"raw bytes per global round, float32 and without labels: {up:,} up, {down:,} down")
 
 
 def summary(result: "Result") -> None:

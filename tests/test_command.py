@@ -253,6 +253,24 @@ def test_calibrate_shows_the_profile(sfsim: Callable[..., Said], monkeypatch: py
     assert said.code == 0 and "peak flops:" in said.out and said.out.endswith("profile: mine.toml\n")
 
 
+def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said]) -> None:
+    said = sfsim("check", QUICKSTART, "--graph", "graph.png")
+    assert said.code == 0 and said.err == ""
+    for part in (
+        "Clients",
+        "raspberry-pi-4",
+        "Servers",
+        "main server",
+        "front end",
+        "raw bytes per global round",
+    ):
+        assert part in said.out
+    assert said.out.endswith("graph: graph.png\n")
+    assert {path.name for path in Path().iterdir()} == {"graph.png"}
+    said = sfsim("check", QUICKSTART, "--set", "clients.pi.device.memory_bytes=1000")
+    assert said.code == 2 and said.out == "" and said.err.startswith('error: [clients "pi"]: found ')
+
+
 def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['sfsim', '--help']\n"
