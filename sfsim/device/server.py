@@ -97,7 +97,8 @@ class DeviceServer:
         costs : sequence of (str, Cost)
             Phase and what it needs.
         operation, party, client, round, epoch, minibatch
-            What it is done for, and by whom when parties share the device, as in the ledger; they also name the stream of the variation.
+            What it is done for, as in the ledger, and by whom when parties share the device; they also name the
+            stream of the variation.
         on_start : callable, optional
             Called at the moment the device takes the work: after the wait for a slot, before the first phase.
         """

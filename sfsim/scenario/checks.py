@@ -26,6 +26,7 @@ def check(scenario: "Scenario") -> None:
     _check_names(scenario)
     _check_learning(scenario)
     _check_codecs(scenario)
+    _check_protocol(scenario)
     if isinstance(scenario.topology, Star):
         _check_star(scenario)
     else:
@@ -44,6 +45,32 @@ def _check_names(scenario: "Scenario") -> None:
         twice = next((name for name in group.client_names if name in repeated), None)
         if twice and any(twice in earlier.client_names for earlier in scenario.clients[:index]):
             raise misfit(loc, f"a second client {twice!r}", "a name that no other client has")
+
+
+def _check_protocol(scenario: "Scenario") -> None:
+    validated = scenario.validation_fraction > 0 or scenario.partition.kind == "folders"
+    if scenario.target is not None and not validated:
+        raise misfit(
+            "validation_fraction",
+            "0",
+            "more than 0, because the target is looked for on the validation split",
+        )
+    if scenario.aggregate == "best-validation":
+        if scenario.protocol != "splitfed-v1":
+            expected = "'last', or the protocol 'splitfed-v1', in which each client has a server-side model of its own"
+            raise misfit("aggregate", "'best-validation'", expected)
+        if not validated:
+            raise misfit(
+                "validation_fraction", "0", "more than 0, because aggregate = 'best-validation' validates"
+            )
+    if scenario.protocol == "sl":
+        for slot in ("client_model_up", "client_model_down"):
+            if getattr(scenario.codecs, slot).of == "delta":
+                raise misfit(
+                    ("codecs", slot, "of"),
+                    "'delta'",
+                    "'weights', because in 'sl' a client hands its model to one that holds no reference to it",
+                )
 
 
 def _check_learning(scenario: "Scenario") -> None:

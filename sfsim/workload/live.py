@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sfsim.workload.evaluation import Evaluations
 from sfsim.workload.models import Models
+from sfsim.workload.selection import BestEpochs
 from sfsim.workload.setting import Setting
 from sfsim.workload.training import Training
 from sfsim.workload.work import Measured, Minibatch
@@ -16,7 +17,8 @@ class LiveWorkload:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        training, models = Training(setting), Models(setting)
+        epochs = BestEpochs(setting)
+        training, models = Training(setting, epochs), Models(setting, epochs)
         self._evaluations = Evaluations(setting, models)
         self.client_forward = training.client_forward
         self.server_forward = training.server_forward

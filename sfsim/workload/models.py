@@ -17,6 +17,7 @@ from sfsim.workload.work import Access, Minibatch, Work
 if TYPE_CHECKING:
     import numpy as np
 
+    from sfsim.workload.selection import BestEpochs
     from sfsim.workload.setting import Setting
 
 FED_SERVER = "fed server"
@@ -34,8 +35,8 @@ class Models:
         The global server-side model, as of the last `aggregate` of the main server.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+    def __init__(self, setting: Setting, epochs: BestEpochs) -> None:
+        self._setting, self._epochs = setting, epochs
         scenario = setting.scenario
         self.local_statistics = scenario.batch_norm == "local"
         any_client = next(iter(setting.clients.values()))
@@ -57,10 +58,12 @@ class Models:
         slot = self._up
 
         def run() -> Outgoing:
-            replica = self._setting.clients[client]
             reference = self._held.get(client) if self._setting.scenario.protocol != "sl" else None
             return slot.encode(
-                self._travelling(replica.state()), reference, round, self._rng("up", client, round)
+                self._travelling(self._epochs.client_side(client)),
+                reference,
+                round,
+                self._rng("up", client, round),
             )
 
         costs = [("encode", slot.encode_cost())]
@@ -122,7 +125,7 @@ class Models:
         accesses = tuple(Access(setting.server_name(name), "write") for name in setting.servers)
 
         def average_servers() -> None:
-            states = [setting.servers[name].state() for name in clients]
+            states = [self._epochs.server_side(name) for name in clients]
             self.server_side = self.server_side | self._fedavg(clients, states)
             for replica in setting.servers.values():
                 load(replica.parts, self._travelling(self.server_side))

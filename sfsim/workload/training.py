@@ -17,6 +17,7 @@ from sfsim.workload.work import Access, Minibatch, Work
 if TYPE_CHECKING:
     from sfsim.codec import Encoded
     from sfsim.workload.coding import Slot
+    from sfsim.workload.selection import BestEpochs
     from sfsim.workload.setting import Setting
 
 MAIN_SERVER = "main server"
@@ -25,8 +26,8 @@ MAIN_SERVER = "main server"
 class Training:
     """Works of a minibatch; see `sfsim.workload.work.Workload` for what each is."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+    def __init__(self, setting: Setting, epochs: BestEpochs) -> None:
+        self._setting, self._epochs = setting, epochs
         self._device = setting.device
         # What the current minibatch of each client left on the main server.
         self._pending: dict[str, Pending] = {}
@@ -158,7 +159,14 @@ class Training:
         spec = setting.scenario.server_optimiser or setting.scenario.optimiser
         costs = [("optimiser", setting.prices.step(replica.parts, spec))]
         access = (Access(setting.server_name(client), "write"),)
-        return setting.work(MAIN_SERVER, client, at, "server_step", costs, replica.step, [], access)
+
+        def run() -> None:
+            replica.step()
+            self._epochs.half_done(client, at)
+
+        return setting.work(
+            MAIN_SERVER, client, at, "server_step", costs, run, self._epochs.touches(client), access
+        )
 
     def client_backward(self, client: str, at: Minibatch, payload: bytes) -> Work:
         """Decode, front end backward (with the skips' gradients), optimiser step of both ends."""
@@ -178,8 +186,10 @@ class Training:
             gradient = coding.scatter(arrived, pending.support, pending.forward.y)
             backward(pending.forward, gradient, pending.skip_gradients)
             replica.step()
+            self._epochs.half_done(client, at)
 
-        return setting.work(client, client, at, "client_backward", costs, run, [client])
+        touches = [client, *self._epochs.touches(client)]
+        return setting.work(client, client, at, "client_backward", costs, run, touches)
 
     def _note_loss(self, client: str, at: Minibatch, loss: float, batch: int) -> None:
         self._setting.losses.setdefault((at.round, client), []).append((loss, batch))
