@@ -1,0 +1,1 @@
+"""Benchmarks: each module has a `main()` that prints medians and ratios measured side by side in one run."""
