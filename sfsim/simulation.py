@@ -67,6 +67,7 @@ def run(
 
     started_s = perf_counter()
     _check_machine(device, jobs)
+    goal = _goal(scenario)
     root = data_root if data_root is not None else os.environ.get("SFSIM_DATA")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -77,7 +78,7 @@ def run(
             data_root=None if root is None else Path(root),
             device=device,
             jobs=jobs,
-            on_round=lambda world, round: _on_round(scenario, world, round, progress),
+            on_round=lambda world, round: _on_round(scenario, goal, world, round, progress),
         )
         digest = scenario_hash(scenario, world.data_fingerprint, __version__)
         directory = claim(None if out is None else Path(out), scenario.name, digest)
@@ -116,8 +117,20 @@ def _simulate(world: World) -> None:
     world.network.check_conservation()
 
 
+def _goal(scenario: Scenario) -> float:
+    """The value to reach; one that is relative to a baseline run needs that run now, not at the end."""
+    target = scenario.target
+    if target is None:
+        return math.inf
+    return target.value * (Result(target.relative_to).best(target.metric) if target.relative_to else 1.0)
+
+
 def _on_round(
-    scenario: Scenario, world: World, round: int, progress: Callable[[Progress], None] | None
+    scenario: Scenario,
+    goal: float,
+    world: World,
+    round: int,
+    progress: Callable[[Progress], None] | None,
 ) -> None:
     target = scenario.target
     metric = target.metric if target else ("mji" if scenario.data.task == "segmentation" else "accuracy")
@@ -129,7 +142,7 @@ def _on_round(
     newest = values[-1] if values else math.nan
     if progress:
         progress(Progress(round, scenario.global_rounds, world.env.now, metric, newest))
-    if target and target.stop and _reached(values, target.value, target.hold):
+    if target and target.stop and _reached(values, goal, target.hold):
         world.over.succeed()
 
 

@@ -1,0 +1,92 @@
+"""sfsim.run from Python: targets, early end, notes, refusals."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from worlds import ACCESS, clients, coded, scenario
+
+import sfsim
+from sfsim.channel import Bernoulli, RayleighBlock
+from sfsim.codec import Cast
+from sfsim.errors import ConfigError, ResultsError
+from sfsim.learning.declarations import Cnn
+from sfsim.results import Progress
+from sfsim.scenario import Scenario, Target
+
+
+def reachable(**target: object) -> Scenario:
+    wanted = Target(**({"metric": "accuracy", "value": 0.01} | target))
+    return scenario(global_rounds=4, validation_fraction=0.25, target=wanted)
+
+
+def test_a_run_ends_when_its_target_holds(tmp_path: Path) -> None:
+    result = sfsim.run(reachable(stop=True, hold=2), out=tmp_path / "run")
+    assert list(result.rounds["round"]) == [1, 2]
+    assert result.time_to().round == 1
+
+
+def test_without_stop_all_rounds_are_run(tmp_path: Path) -> None:
+    assert len(sfsim.run(reachable(), out=tmp_path / "run").rounds) == 4
+
+
+def test_a_target_may_be_relative_to_a_baseline(tmp_path: Path) -> None:
+    baseline = sfsim.run(reachable(), out=tmp_path / "baseline")
+    other = sfsim.run(reachable(value=0.5, relative_to=baseline.directory, stop=True), out=tmp_path / "other")
+    reached = other.time_to()
+    assert reached.reached and reached.target == pytest.approx(0.5 * baseline.best())
+    with pytest.raises(ResultsError, match="found no run, expected a run directory"):
+        sfsim.run(reachable(relative_to=tmp_path / "nowhere"), out=tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
+def test_effects_that_never_happened_are_reported(tmp_path: Path) -> None:
+    fading = RayleighBlock(mean_snr_db=10, bandwidth_hz=1e6, coherence_time_s=0.1)
+    quiet = replace(ACCESS, loss=Bernoulli(probability=1e-9), channel=fading)
+    result = sfsim.run(
+        scenario(clients=clients(4, uplink=quiet), client_fraction=0.25, global_rounds=1),
+        out=tmp_path / "run",
+    )
+    text = "\n".join(result.notes)
+    assert text.count("took part in no global round") == 3
+    assert text.count("loss is configured, but none of") == 4
+    assert text.count("a channel is configured, but no message ever asked for its rate") == 3
+
+
+def test_values_beyond_a_codecs_range_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sfsim.learning.dataset import Examples
+
+    batch = Examples.batch
+
+    def loud(examples: Examples, *arguments: object) -> object:
+        inputs, targets = batch(examples, *arguments)  # type: ignore[arg-type]
+        return inputs * 1e7, targets
+
+    monkeypatch.setattr(Examples, "batch", loud)
+    plain = Cnn(width=4, norm="none")
+    notes = sfsim.run(
+        scenario(model=plain, codecs=coded(Cast(dtype="float16"), "smashed_up")), out=tmp_path / "run"
+    ).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("codec smashed_up: ") and "were beyond its range" in notes[0]
+
+
+def test_progress_counts_rounds_in_simulated_time(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    sfsim.run(scenario(validation_fraction=0.2), out=tmp_path / "run", progress=seen.append)
+    assert [progress.round for progress in seen] == [0, 1, 2]
+    assert seen[1].time_s < seen[2].time_s and seen[2].metric == "accuracy"
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"jobs": 0}, "--jobs: found 0, expected a whole number of at least 1"),
+        ({"device": "tpu"}, "--device: found 'tpu', expected cpu or cuda"),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sfsim.run(scenario(), out=tmp_path / "run", **options)  # type: ignore[arg-type]
+    assert str(caught.value) == text
+    assert not (tmp_path / "run").exists()
