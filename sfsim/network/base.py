@@ -1,6 +1,7 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -196,7 +197,7 @@ class MessageNetwork(Generic[LinkT]):
                 message_id=transfer.message_id,
                 source=transfer.source,
                 destination=transfer.destination,
-                outgoing=transfer.outgoing,
+                outgoing=_received(transfer),
                 queued_s=transfer.queued_s,
                 delivered_s=now,
                 missing=transfer.missing,
@@ -210,6 +211,16 @@ class MessageNetwork(Generic[LinkT]):
         assert event.callbacks is not None
         event.callbacks.append(lambda _: action())
         self._env.schedule(event, priority=priority, delay=delay_s)  # type: ignore[arg-type]
+
+
+def _received(transfer: Transfer[LinkT]) -> Outgoing:
+    """Return what the receiver gets: zeros stand where bytes are missing."""
+    if not transfer.missing:
+        return transfer.outgoing
+    payload = bytearray(transfer.outgoing.payload)
+    for start, end in transfer.missing:
+        payload[start:end] = bytes(end - start)
+    return replace(transfer.outgoing, payload=bytes(payload))
 
 
 def _unknown(text: str, word: str, choices: Iterable[str]) -> NetworkError:
