@@ -34,7 +34,7 @@ class PacketNetwork(MessageNetwork[PacketLink]):
         or first come first served.
     window : int, optional
         Packets of a message that may be under way unacknowledged (``"arq"`` only). Default: what its route
-        holds at the highest rates that its links have had, and two packets for each queue on it.
+        holds at the highest rates that its links have had, a packet for each hop, and one.
 
     Left out: limited buffers, segments and acknowledgements of TCP, cells.
     """
@@ -86,8 +86,10 @@ class PacketNetwork(MessageNetwork[PacketLink]):
         if self._fixed_window is not None:
             return self._fixed_window
         frame_bits = 8 * (self._framing.payload_bytes + self._framing.overhead_bytes)
+        # One packet in service at each hop, what flies there and back, and one that waits at the bottleneck.
+        # More would run ahead of its fair share; less would let the bottleneck idle.
         slowest_bps = min(link.look(now_s) for link in sender.route)
-        return 2 * len(sender.route) + 2 + ceil(2 * sender.latency_s * slowest_bps / frame_bits)
+        return len(sender.route) + 1 + ceil(2 * sender.latency_s * slowest_bps / frame_bits)
 
     def _emit(self, packet: Packet) -> None:
         self._sent_bytes += packet.num_bytes
