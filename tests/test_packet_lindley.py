@@ -25,7 +25,7 @@ def frames(num_bytes, preset=UDP):
 
 
 def last_passage(bits, links):
-    """When the last packet of a train that starts at 0 has crossed: the longest way through packets x hops."""
+    """When the last packet of a train from 0 on has crossed: the longest way through packets x hops."""
     done = [0.0] * len(bits)
     for link in links:
         service = bits / (link.rate_bps * link.efficiency)

@@ -1,4 +1,6 @@
-"""Deficit round robin with closed windows shares as the fluid engine does (row 17); FIFO and open loops do not."""
+"""Deficit round robin with closed windows shares as the fluid engine does (row 17); FIFO does not."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from sfsim.network.topology import from_links, star
 
 
 def link(rate_bps, latency_s=1e-4):
-    # A flow takes all its links at once, packets come to the last one a latency later: not what is asked here.
+    # Short: a flow takes all its links at once, packets come to the last one a latency later.
     return Link(rate_bps=rate_bps, latency_s=latency_s)
 
 
@@ -41,7 +43,7 @@ def line_case(seed):
     """The parking lot: one long flow crosses three links, each of which has a short flow of its own too."""
     rng = np.random.default_rng(seed)
     nodes = ["n0", "n1", "n2", "s"]
-    links = [(a, b, link(float(rng.uniform(20e6, 40e6)))) for a, b in zip(nodes, nodes[1:], strict=False)]
+    links = [(a, b, link(float(rng.uniform(20e6, 40e6)))) for a, b in pairwise(nodes)]
     sends = [(0.0, "n0", "s", 3_000_000)]
     sends += [(0.01 * i, a, b, int(rng.uniform(1e6, 4e6))) for i, (a, b, _) in enumerate(links)]
     return from_links(links), sends
