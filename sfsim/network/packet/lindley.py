@@ -44,7 +44,11 @@ def leave(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
     [1.0, 2.0, 6.0]
     """
     work_s = np.cumsum(service_s)
-    return np.asarray(work_s + np.maximum.accumulate(arrival_s - (work_s - service_s)))
+    left_s = arrival_s - work_s
+    left_s += service_s
+    np.maximum.accumulate(left_s, out=left_s)
+    left_s += work_s
+    return np.asarray(left_s)
 
 
 def feed_forward(trains: Sequence[Train], links: Mapping[str, Link]) -> list[np.ndarray]:
@@ -75,12 +79,19 @@ def feed_forward(trains: Sequence[Train], links: Mapping[str, Link]) -> list[np.
         rate_bps = links[name].rate_bps
         if rate_bps is None:
             raise NetworkError(f"link {name!r} has no rate_bps: the recursion knows constant rates only")
+        rate_bps *= links[name].efficiency
+        if len(users) == 1:
+            (index,) = users
+            times_s[index] = leave(times_s[index], trains[index].bits / rate_bps)
+            times_s[index] += links[name].latency_s
+            continue
         arrival_s = np.concatenate([times_s[index] for index in users])
         bits = np.concatenate([trains[index].bits for index in users])
-        by_time = np.argsort(arrival_s, kind="stable") if len(users) > 1 else slice(None)
+        by_time = np.argsort(arrival_s, kind="stable")
         left_s = np.empty_like(arrival_s)
-        left_s[by_time] = leave(arrival_s[by_time], bits[by_time] / (rate_bps * links[name].efficiency))
+        left_s[by_time] = leave(arrival_s[by_time], bits[by_time] / rate_bps)
+        left_s += links[name].latency_s
         ends = np.cumsum([len(trains[index].bits) for index in users])
-        for index, part_s in zip(users, np.split(left_s + links[name].latency_s, ends[:-1]), strict=True):
+        for index, part_s in zip(users, np.split(left_s, ends[:-1]), strict=True):
             times_s[index] = part_s
     return times_s
