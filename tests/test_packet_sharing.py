@@ -69,17 +69,18 @@ def times(network_class, graph, sends, **options):
 
 
 @pytest.mark.parametrize("case", [star_case, tree_case, line_case])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 8])
 def test_round_robin_shares_as_the_fluid_engine_does(case, seed):
     graph, sends = case(seed)
+    sends = [(*send[:3], 3 * send[3]) for send in sends]  # what is left of frames shrinks with 1 / size
     fluid, fluid_sharing, fluid_end_s = times(Network, graph, sends)
     found, sharing, end_s = times(PacketNetwork, graph, sends)
     errors = np.abs(found / fluid - 1)
     assert np.median(errors) < 0.005
-    assert errors.max() < 0.01
+    assert errors.max() < 0.005
     assert end_s == pytest.approx(fluid_end_s, rel=0.001)
     # What is lost to others, too, means the same on both.
-    assert sharing == pytest.approx(fluid_sharing, abs=0.01 * fluid_end_s)
+    assert sharing == pytest.approx(fluid_sharing, abs=0.005 * fluid_end_s)
 
 
 def test_first_come_first_served_and_open_loops_do_not_share_fairly():
