@@ -65,6 +65,10 @@ def run(
     ] = None,
     data_root: DataRoot = None,
     set_: Set = None,
+    network: Annotated[
+        Literal["fluid", "packet"] | None,
+        typer.Option(help="Messages as fluid flows, or packet by packet.  [default: as the scenario says]"),
+    ] = None,
     require_target: Annotated[
         bool, typer.Option("--require-target", help="Exit with 3 when the target is missed.")
     ] = False,
@@ -77,7 +81,8 @@ def run(
     from sfsim import console
     from sfsim.scenario import load
 
-    scenario = load(file, overrides=_overrides(set_))
+    overrides = _overrides(set_) | ({"network.engine": network} if network else {})
+    scenario = load(file, overrides=overrides)
     if require_target and scenario.target is None:
         raise ConfigError(f"{file}, target", "nothing", "a target, since --require-target is given")
     with console.progress(scenario.name, scenario.global_rounds, quiet) as show:

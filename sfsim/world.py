@@ -18,7 +18,7 @@ from sfsim.device.server import DeviceServer
 from sfsim.learning.data import load_dataset
 from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
-from sfsim.network import Network, framing, unused_effects
+from sfsim.network import AnyNetwork, Network, PacketNetwork, framing, unused_effects
 from sfsim.scenario import build_graph
 from sfsim.seeds import stream
 from sfsim.splitfed.client import Client
@@ -57,7 +57,7 @@ class World:
 
     env: simpy.Environment
     ledger: Ledger
-    network: Network
+    network: AnyNetwork
     workload: LiveWorkload
     data_fingerprint: str
     over: simpy.Event
@@ -90,16 +90,7 @@ def build(
     setting = Setting(scenario, dataset, shards, protocol.ONE_SERVER_MODEL, jobs, torch.device(device))
     check_memories(scenario, setting)
     env, ledger = simpy.Environment(), Ledger()
-    graph, hosts = build_graph(scenario)
-    network = Network(
-        env,
-        graph,
-        hosts,
-        framing(scenario.network.framing),
-        scenario.seeds.network,
-        ledger,
-        clients=set(scenario.client_names),
-    )
+    network = _network(scenario, env, ledger)
     workload = LiveWorkload(setting)
     schedule = Schedule(
         scenario.client_names, scenario.client_fraction, scenario.global_rounds, scenario.seeds.training
@@ -115,6 +106,15 @@ def build(
     )
     world.processes = _start(scenario, protocol, schedule, referee, world)
     return world
+
+
+def _network(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> AnyNetwork:
+    graph, hosts = build_graph(scenario)
+    table, seed = scenario.network, scenario.seeds.network
+    given = (env, graph, hosts, framing(table.framing), seed, ledger, set(scenario.client_names))
+    if table.engine == "packet":
+        return PacketNetwork(*given, discipline=table.discipline or "drr")
+    return Network(*given)
 
 
 def _start(

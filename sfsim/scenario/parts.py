@@ -318,13 +318,22 @@ class NetworkTable:
     ----------
     framing : str
         The preset of headers below the payload.
+    engine : {"fluid", "packet"}
+        Messages as flows at fair rates, or packet by packet through a queue at every hop (slow: small runs).
+    discipline : {"drr", "fifo"}, optional
+        The queue before each link, with ``engine = "packet"`` only: deficit round robin over messages (the
+        default there), or first come first served.
     """
 
     framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] = "tcp-ipv4-ethernet"
+    engine: Literal["fluid", "packet"] = "fluid"
+    discipline: Literal["drr", "fifo"] | None = None
 
     def __post_init__(self) -> None:
         with at("framing"):
             framing(self.framing)
+        if self.engine == "fluid" and self.discipline is not None:
+            raise misfit("discipline", repr(self.discipline), 'nothing: only engine = "packet" has queues')
 
 
 @declaration

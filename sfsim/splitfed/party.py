@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sfsim.device.server import DeviceServer
     from sfsim.ledger import Ledger
-    from sfsim.network import Message, Network
+    from sfsim.network import AnyNetwork, Message
     from sfsim.payload import Outgoing
     from sfsim.workload.work import Work, Workload
 
@@ -37,7 +37,7 @@ class Party:
         self,
         name: str,
         env: simpy.Environment,
-        network: Network,
+        network: AnyNetwork,
         device: DeviceServer,
         workload: Workload,
         ledger: Ledger,
