@@ -31,15 +31,20 @@ class SumOfSinusoids:
         psi, phi = rng.uniform(-np.pi, np.pi, (2, _OSCILLATORS))
         number = np.arange(1, _OSCILLATORS + 1)
         shift = 2 * np.pi * doppler_hz * np.cos((2 * np.pi * number - np.pi + theta) / (4 * _OSCILLATORS))
-        # Each cosine is two waves, one from ahead and one from behind.
-        self._shifts = np.concatenate([shift, -shift])
+        # Each cosine is two waves, one from ahead and one from behind, with opposite shifts.
+        self._shifts = shift
         self._phases = np.concatenate([psi + phi, psi - phi])
 
     def samples(self, first: int, count: int, step_s: float) -> np.ndarray:
         """Return the samples at times ``(first + k) * step_s``: complex128, shape (count,)."""
         rows = -(-count // _ROW)
-        begin = np.exp(1j * (self._phases + self._shifts * (first * step_s)))
-        by_row = np.exp(1j * np.outer(np.arange(rows) * (_ROW * step_s), self._shifts))
-        by_column = np.exp(1j * np.outer(self._shifts, np.arange(_ROW) * step_s))
-        waves = (by_row * begin) @ by_column
+        begin = self._turns(np.array([first * step_s])) * np.exp(1j * self._phases)
+        by_row = self._turns(np.arange(rows) * (_ROW * step_s))
+        by_column = self._turns(np.arange(_ROW) * step_s)
+        waves = (by_row * begin) @ by_column.T
         return np.asarray(waves.ravel()[:count] / np.sqrt(2 * _OSCILLATORS))
+
+    def _turns(self, time_s: np.ndarray) -> np.ndarray:
+        """Return how far each wave has turned at each time: complex128, shape (times, waves)."""
+        ahead = np.exp(1j * np.outer(time_s, self._shifts))
+        return np.concatenate([ahead, ahead.conj()], axis=1)

@@ -115,7 +115,7 @@ class LossTrace(Loss):
     Left out: what happened between the last packet of the record and the first, which follows it.
     """
 
-    kind: Literal["trace"] = "trace"
+    kind: Literal["loss-trace"] = "loss-trace"
     path: Path
     packets: Annotated[int, Field(ge=1)] = 300
     invalid: int = 128

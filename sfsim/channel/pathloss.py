@@ -27,7 +27,9 @@ SIGHT_CORRELATION_M = {"uma": 50.0, "umi": 50.0, "inh": 10.0, "rma": 60.0}
 _BUILDING_M, _STREET_M = 5.0, 20.0  # RMa's usual average height of buildings and width of streets
 
 
-def path_loss_db(model: str, fc_ghz: float, d2d_m: np.ndarray, hbs_m: float, hut_m: float) -> np.ndarray:
+def path_loss_db(
+    model: str, fc_ghz: float, d2d_m: float | np.ndarray, hbs_m: float, hut_m: float
+) -> np.ndarray:
     """Return the median path loss in dB.
 
     Parameters
@@ -65,7 +67,7 @@ def path_loss_db(model: str, fc_ghz: float, d2d_m: np.ndarray, hbs_m: float, hut
     return np.maximum(los, _NLOS[scenario](fc_ghz, d3d, hbs_m, hut_m))
 
 
-def los_probability(scenario: Scenario, d2d_m: np.ndarray, hut_m: float = 1.5) -> np.ndarray:
+def los_probability(scenario: Scenario, d2d_m: float | np.ndarray, hut_m: float = 1.5) -> np.ndarray:
     """Return the probability of line of sight at horizontal distance `d2d_m`; ``inh`` is the mixed office.
 
     >>> float(los_probability("umi", 18.0)), float(los_probability("inh", 1.0))
@@ -86,7 +88,9 @@ def los_probability(scenario: Scenario, d2d_m: np.ndarray, hut_m: float = 1.5) -
     return np.asarray(np.where(d <= 18, 1.0, tall))
 
 
-def _checked(model: str, fc_ghz: float, d2d_m: np.ndarray, hbs_m: float, hut_m: float) -> tuple[str, str]:
+def _checked(
+    model: str, fc_ghz: float, d2d_m: float | np.ndarray, hbs_m: float, hut_m: float
+) -> tuple[str, str]:
     if model not in MODELS:
         raise ConfigError(
             "path loss, model", repr(model), "one of " + ", ".join(MODELS), did_you_mean(model, MODELS)
