@@ -16,6 +16,7 @@ from sfsim.errors import ConfigError, did_you_mean
 
 Scenario = Literal["uma", "umi", "inh", "rma"]
 Sight = Literal["los", "nlos"]
+Metres = float | np.ndarray
 MODELS = tuple(f"{scenario}-{sight}" for scenario in get_args(Scenario) for sight in get_args(Sight))
 
 SPEED_OF_LIGHT = 3.0e8  # the report's value, in m/s
@@ -67,7 +68,7 @@ def path_loss_db(
     return np.maximum(los, _NLOS[scenario](fc_ghz, d3d, hbs_m, hut_m))
 
 
-def los_probability(scenario: Scenario, d2d_m: float | np.ndarray, hut_m: float = 1.5) -> np.ndarray:
+def los_probability(scenario: Scenario, d2d_m: Metres, hut_m: float = 1.5) -> np.ndarray:
     """Return the probability of line of sight at horizontal distance `d2d_m`; ``inh`` is the mixed office.
 
     >>> float(los_probability("umi", 18.0)), float(los_probability("inh", 1.0))
