@@ -92,9 +92,7 @@ def test_blocks_are_segments(folder, kind, time_s, count):
 
 
 @pytest.mark.parametrize("kind", MAKE)
-@given(
-    times=st.lists(st.floats(0, 500), min_size=1, max_size=6), random=st.randoms(use_true_random=False)
-)
+@given(times=st.lists(st.floats(0, 500), min_size=1, max_size=6), random=st.randoms(use_true_random=False))
 @settings(max_examples=8, deadline=None)
 def test_asking_order_never_matters(folder, kind, times, random):
     channel = MAKE[kind](folder)

@@ -140,7 +140,9 @@ def test_ucc5g(unpacked):
 def seconds_of(text: str) -> int:
     day, clock = text.split("_")
     hours, minutes, seconds = (int(part) for part in clock.split("."))
-    return int(np.datetime64(day.replace(".", "-")).astype(int)) * 86400 + hours * 3600 + minutes * 60 + seconds
+    return (
+        int(np.datetime64(day.replace(".", "-")).astype(int)) * 86400 + hours * 3600 + minutes * 60 + seconds
+    )
 
 
 def held_mean(seconds: np.ndarray, values: np.ndarray) -> float:

@@ -86,7 +86,11 @@ def test_probability_of_line_of_sight():
 @pytest.mark.parametrize(
     ("model", "numbers", "message"),
     [
-        ("umi-lso", (2, 100, 10, 1.5), "model: found 'umi-lso', expected one of uma-los.*Did you mean 'umi-los'"),
+        (
+            "umi-lso",
+            (2, 100, 10, 1.5),
+            "model: found 'umi-lso', expected one of uma-los.*Did you mean 'umi-los'",
+        ),
         ("umi-los", (0, 100, 10, 1.5), "fc_ghz: found 0, expected a number greater than 0"),
         ("umi-los", (2, -1, 10, 1.5), "d2d_m: found -1, expected a distance of at least 0"),
         ("umi-los", (2, 100, 10, 0.5), "hut_m: found 0.5, expected a height of at least 1 m"),
@@ -100,7 +104,5 @@ def test_refused(model, numbers, message):
 
 def test_the_command():
     words = "pathloss --model umi-los --fc-ghz 3.5 --d2d-m 50 --hbs-m 10 --hut-m 1.5 --json".split()
-    run = subprocess.run(
-        [sys.executable, "-m", "sfsim", *words], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-m", "sfsim", *words], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == {"db": pytest.approx(79.08964923, abs=1e-6)}
