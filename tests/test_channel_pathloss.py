@@ -103,6 +103,7 @@ def test_refused(model, numbers, message):
 
 
 def test_the_command():
-    words = "pathloss --model umi-los --fc-ghz 3.5 --d2d-m 50 --hbs-m 10 --hut-m 1.5 --json".split()
+    numbers = ["--fc-ghz", "3.5", "--d2d-m", "50", "--hbs-m", "10", "--hut-m", "1.5"]
+    words = ["pathloss", "--model", "umi-los", *numbers, "--json"]
     run = subprocess.run([sys.executable, "-m", "sfsim", *words], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == {"db": pytest.approx(79.08964923, abs=1e-6)}

@@ -1,4 +1,4 @@
-"""Radio channels: Jakes correlation, the Markov channel, link budgets, shadowing and movement against their laws."""
+"""Radio channels: Jakes correlation, Markov channel, link budgets, shadowing, movement against their laws."""
 
 import numpy as np
 import pytest
@@ -276,11 +276,11 @@ def test_wrong_tables(change, message):
 
 
 def test_wrong_movements_and_chains():
-    with pytest.raises(ConfigError, match="high: found .*, expected a corner right of and above low"):
+    with pytest.raises(ConfigError, match=r"high: found .*, expected a corner right of and above low"):
         RandomWaypoint(low=(0, 0), high=(0, 9), slowest_m_per_s=1, fastest_m_per_s=2)
     with pytest.raises(ConfigError, match="fastest_m_per_s: found 1, expected at least slowest_m_per_s = 2"):
         RandomWaypoint(low=(0, 0), high=(9, 9), slowest_m_per_s=2, fastest_m_per_s=1)
-    with pytest.raises(ConfigError, match="step_s: found 0.01, expected a step of at most"):
+    with pytest.raises(ConfigError, match=r"step_s: found 0.01, expected a step of at most"):
         MarkovChannel(mean_snr_db=3, step_s=0.01, **DRIVING)
     outdated = {"kind": "cqi", "outdated": True}
     table = {"kind": "fsmc", "mean_snr_db": 3.0, "snr_to_rate": outdated, **DRIVING}

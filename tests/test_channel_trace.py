@@ -239,7 +239,7 @@ def test_users_speeds(write):
         UserSpeeds(path=path, direction="down").realise(1, f"a{i}->b").segment(0.0)[0] for i in range(20)
     }
     assert 90e3 in found and len(found) > 2
-    with pytest.raises(NetworkError, match="0 users begin with 'bobby', expected one. Did you mean 'bob'"):
+    with pytest.raises(NetworkError, match=r"0 users begin with 'bobby', expected one. Did you mean 'bob'"):
         UserSpeeds(path=path, direction="up", user="bobby").realise(1, "x")
-    with pytest.raises(NetworkError, match="user 'c': found .*, expected an object"):
+    with pytest.raises(NetworkError, match=r"user 'c': found .*, expected an object"):
         UserSpeeds(path=write('{"c": {"up_u": 1}}'), direction="up").realise(1, "x")

@@ -1,8 +1,8 @@
-"""How fast phones are: the AI-Benchmark scores that FLASH publishes, to choose devices for clients from.
+"""How fast phones are: the AI-Benchmark scores that FLASH publishes.
 
-Source: ``raw_ai_benchmark_list.json`` (333 entries) and ``benchmark2score.json`` (307 phones) of FLASH (Yang et al.,
-WWW 2021).
-Left out: a formula from a score to FLOP/s; use ratios of scores to scale the ``efficiency`` of a measured device.
+Source: ``raw_ai_benchmark_list.json`` (333 entries) and ``benchmark2score.json`` (307 phones) of FLASH (Yang
+et al., WWW 2021).
+Left out: a formula from a score to FLOP/s; use ratios of scores to scale a measured device.
 """
 
 import json
