@@ -22,9 +22,11 @@ class Growing:
     def reach(self, value: float) -> np.ndarray:
         """Return the sums so far, the last of them above `value`."""
         while self.sums[-1] <= value:
-            steps = self._draw(self._chunks, _CHUNK)
-            self.sums = np.append(self.sums, self.sums[-1] + np.cumsum(steps))
-            self._chunks += 1
+            grown = [self.sums]
+            for _ in range(max(1, self._chunks)):  # twice as far each time: no quadratic copying
+                grown.append(grown[-1][-1] + np.cumsum(self._draw(self._chunks, _CHUNK)))
+                self._chunks += 1
+            self.sums = np.concatenate(grown)
         return self.sums
 
 
