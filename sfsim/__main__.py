@@ -20,6 +20,8 @@ from sfsim.errors import ConfigError, ResultsError, SfsimError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 codec_app = typer.Typer(no_args_is_help=True, help="Encode and decode your own tensors.")
 app.add_typer(codec_app, name="codec")
+show_app = typer.Typer(no_args_is_help=True, help="Draw one part of a world, and print its figures.")
+app.add_typer(show_app, name="show")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
@@ -223,6 +225,54 @@ def decode(
     from sfsim.codec.tools import decode_file
 
     console.facts(decode_file(payload, codec, out))
+
+
+@show_app.command()
+def channel(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Channel or loss (TOML).")],
+    out: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="How long.  [default: one period of a trace, else a minute]"),
+    ] = None,
+    packets: Annotated[int, typer.Option(min=1, help="How many, for a loss.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Which realisation.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Rate, SNR and loss over time; mean rate, share of outage and mean length of a burst."""
+    from sfsim import console
+    from sfsim.channel.survey import show
+
+    facts, picture = show(file, seconds, packets, seed)
+    if as_json:
+        import json
+
+        print(json.dumps(facts))
+    else:
+        for name, value in facts.items():
+            console.line(f"{name.replace('_', ' ')}: {value:.6g}")
+    if out:
+        from sfsim.report.channel import draw
+
+        draw(*picture, out)
+        if not as_json:
+            console.line(f"picture: {out}")
+
+
+@app.command()
+def pathloss(
+    model: Annotated[str, typer.Option(help="uma, umi, inh or rma, then -los or -nlos.")],
+    fc_ghz: Annotated[float, typer.Option(help="Carrier frequency in GHz.")],
+    d2d_m: Annotated[float, typer.Option(help="Horizontal distance in m.")],
+    hbs_m: Annotated[float, typer.Option(help="Height of the base station in m.")],
+    hut_m: Annotated[float, typer.Option(help="Height of the user terminal in m.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print the path loss of 3GPP TR 38.901 in dB."""
+    from sfsim.channel.pathloss import path_loss_db
+
+    db = float(path_loss_db(model.lower(), fc_ghz, d2d_m, hbs_m, hut_m))
+    print(f'{{"db": {db!r}}}' if as_json else f"{db:.4f} dB")
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Every entry of channels/ loads, says its source, offers a rate, and stands in the README."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sfsim.channel import Constant, Trace, load, load_loss, parse, parse_loss
+from sfsim.channel.survey import survey
 from sfsim.declaration import read_toml
 from sfsim.errors import ConfigError
 
@@ -24,6 +27,24 @@ def test_entry(path):
     assert entry.title
     assert entry.source
     assert f"[{path.stem}]({path.name})" in (CATALOGUE / "README.md").read_text()
+
+
+def test_lora_follows_its_formula():
+    for factor in range(7, 13):
+        entry = load(CATALOGUE / f"lora-sf{factor}.toml")
+        assert entry == replace(entry, rate_bps=factor * 125e3 / 2**factor * 4 / 5)
+
+
+def test_the_readme_says_what_the_entries_give():
+    rows = re.findall(
+        r"\[([\w-]+)\]\(\S+\) \| \S+ \| ([\d.]+) (\w*)bit/s", (CATALOGUE / "README.md").read_text()
+    )
+    assert len(rows) == len(ENTRIES) - 3  # two losses, and one that depends on where the client stands
+    for name, number, prefix in rows:
+        said = float(number) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[prefix]
+        if not load(CATALOGUE / f"{name}.toml").outage:
+            found = survey(load(CATALOGUE / f"{name}.toml"), 180.0, seed=1).mean_rate_bps
+            assert found == pytest.approx(said, rel=0.05), name
 
 
 def test_a_traces_path_starts_at_the_file_that_names_it():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfsim.channel import Bernoulli, GilbertElliott
-from sfsim.errors import ConfigError
+from sfsim.channel import Bernoulli, GilbertElliott, LossTrace, parse_loss
+from sfsim.errors import ConfigError, NetworkError
 
 LAWS = [
     Bernoulli(probability=0.1),
@@ -72,3 +72,43 @@ def test_bernoulli_mean():
 def test_a_link_that_loses_everything_is_refused():
     with pytest.raises(ConfigError, match="probability: found 1"):
         Bernoulli(probability=1.0)
+
+
+def test_gilbert_elliott_row_19():
+    """Mean loss within 1 %, inflation of the count's variance (1 + lambda) / (1 - lambda) within 10 %."""
+    law = GilbertElliott(p=0.01, r=0.1)
+    counts = np.array([law.lost(3, "a->b", message, 1, 2000).sum() for message in range(6000)])
+    share, memory = 0.01 / 0.11, 1 - 0.01 - 0.1
+    assert counts.mean() == pytest.approx(2000 * share, rel=0.01)
+    inflation = counts.var() / (2000 * share * (1 - share))
+    assert inflation == pytest.approx((1 + memory) / (1 - memory), rel=0.1)
+
+
+@pytest.fixture
+def record(tmp_path):
+    (tmp_path / "sdec").write_text("0 30\n1 128\n3 31\n4 29\n7 30\n")
+    return tmp_path / "sdec"
+
+
+def test_a_record_of_losses(record):
+    law = LossTrace(path=record, packets=6)
+    whole = np.array([False, True, True, False, False, True])
+    assert np.array_equal(law.record(), whole)
+    starts = set()
+    for message in range(40):
+        lost = law.lost(1, "a->b", message, 1, 20)
+        start = next(k for k in range(6) if np.array_equal(lost[:6], np.roll(whole, -k)))
+        starts.add(start)
+        assert np.array_equal(lost, np.resize(np.roll(whole, -start), 20))
+        assert np.array_equal(law.lost(1, "a->b", message, 1, 7), lost[:7])
+    assert starts == set(range(6))
+
+
+def test_bad_records(record, tmp_path):
+    (tmp_path / "words").write_text("0 30\nno packet\n")
+    with pytest.raises(NetworkError, match="words, line 2: found 'no packet', expected a sequence number"):
+        LossTrace(path=tmp_path / "words").lost(1, "a->b", 0, 1, 5)
+    (tmp_path / "none").write_text("")
+    with pytest.raises(NetworkError, match="none: all 300 packets were lost; no message would ever arrive"):
+        LossTrace(path=tmp_path / "none").lost(1, "a->b", 0, 1, 5)
+    assert parse_loss({"kind": "loss-trace", "path": "sdec"}, "x", tmp_path).path == record

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import exp1
 
-from sfsim.channel import Constant, Cqi, RayleighBlock, RicianBlock, Shannon
+from sfsim.channel import Constant, Cqi, RayleighBlock, RicianBlock, Shannon, TruncatedShannon
 from sfsim.channel.fading import CHUNK
-from sfsim.channel.snr import CQI_EFFICIENCY, CQI_SNR_DB
+from sfsim.channel.snr import CQI_EFFICIENCY, CQI_SNR_DB, block_error_rate
 from sfsim.errors import ConfigError
 
 RAYLEIGH = RayleighBlock(mean_snr_db=10, bandwidth_hz=1e6, coherence_time_s=0.1)
@@ -82,13 +82,65 @@ def test_shannon_with_a_gap():
     assert law.bits_per_hz(np.array([0.0, 10.0, 70.0])) == pytest.approx([0, 1, 3])
 
 
+def test_truncated_shannon():
+    law = TruncatedShannon(share=0.4, min_snr_db=-10, max_bits_per_hz=2)
+    assert law.bits_per_hz(np.array([0.09, 0.11, 3.0, 1e6])) == pytest.approx(
+        [0, 0.4 * np.log2(1.11), 0.8, 2]
+    )
+
+
 def test_cqi_picks_the_best_scheme_that_the_snr_carries():
-    snr_db = np.array([-30, CQI_SNR_DB[0], CQI_SNR_DB[6] - 0.01, CQI_SNR_DB[6] + 0.01, 60])
-    expected = [0, CQI_EFFICIENCY[0], CQI_EFFICIENCY[5], CQI_EFFICIENCY[6], CQI_EFFICIENCY[14]]
-    assert Cqi().bits_per_hz(10 ** (snr_db / 10)) == pytest.approx(expected, rel=1e-12)
     assert [round(x, 4) for x in CQI_EFFICIENCY[[0, 3, 9, 14]]] == [0.1523, 0.6016, 2.7305, 5.5547]
+    snr_db = np.array([-30, CQI_SNR_DB[0], CQI_SNR_DB[6] - 0.01, CQI_SNR_DB[6] + 0.01, 60])
+    found = Cqi(max_transmissions=1).bits_per_hz(10 ** (snr_db / 10))
+    chosen = np.array([0, *CQI_EFFICIENCY[[0, 5, 6, 14]]])
+    assert np.all(found <= chosen)
+    assert np.all(found >= 0.9 * chosen - 1e-6)
+    # At its threshold a scheme loses 10 %: plain ARQ delivers the other 90 %.
+    at = Cqi(max_transmissions=1).bits_per_hz(10 ** (CQI_SNR_DB / 10))
+    assert at == pytest.approx(0.9 * CQI_EFFICIENCY, rel=1e-6)
     # No scheme beats Shannon at its own threshold.
     assert np.all(np.log2(1 + 10 ** (CQI_SNR_DB / 10)) > CQI_EFFICIENCY)
+
+
+def test_harq_combines_what_failed():
+    """At the threshold 10 % need a second transmission, which at twice the SNR never fails."""
+    snr = (10 ** (CQI_SNR_DB / 10))[7]
+    second = block_error_rate(np.array([2 * snr]), np.array([8]))[0]
+    assert second == pytest.approx(1 / (1 + 9 * np.exp(3.5 * 10 * np.log10(2))))
+    expected = CQI_EFFICIENCY[7] / (1 + 0.1 + second + 0)
+    assert Cqi().bits_per_hz(np.array([snr]))[0] == pytest.approx(expected, rel=1e-6)
+    rates = [Cqi(max_transmissions=n).bits_per_hz(np.array([snr]))[0] for n in (1, 2, 4)]
+    assert rates == pytest.approx([0.9 * CQI_EFFICIENCY[7], CQI_EFFICIENCY[7] / 1.1, expected], rel=1e-4)
+
+
+def test_harq_meets_the_fade_of_its_own_time():
+    snr = np.array([10**0.21, 1e3, 1e3, 1e-9, 1e3, 1e3, 1e3, 1e3])  # CQI 5 carries the first with 10 % errors
+
+    def at(shift):
+        return np.append(snr[shift:], np.full(shift, 1e3)) if shift >= 0 else np.append(snr[0], snr[:-1])
+
+    late = Cqi(max_transmissions=2, harq_rtt_s=3.0).over_time(at, block_s=1.0)[0]
+    soon = Cqi(max_transmissions=2, harq_rtt_s=1.0).over_time(at, block_s=1.0)[0]
+    assert soon == pytest.approx(CQI_EFFICIENCY[4] / 1.1)
+    assert late == pytest.approx(CQI_EFFICIENCY[4] * 0.9 / 1.1)
+
+
+def test_outdated_cqi_sends_what_the_last_block_could_have_carried():
+    channel = {"mean_snr_db": 10, "bandwidth_hz": 1.0, "coherence_time_s": 1.0}
+    now, late = (
+        RayleighBlock(**channel, snr_to_rate=Cqi(max_transmissions=1, outdated=outdated))
+        .realise(3, "x")
+        .rates_bps(0)
+        for outdated in (False, True)
+    )
+    snr = RayleighBlock(**channel).realise(3, "x").snr(0, CHUNK)
+    assert late[0] == now[0]
+    dropped = (snr[1:] < snr[:-1] / 4) & (now[1:] > 0)
+    assert np.all(late[1:][dropped] < now[1:][dropped])
+    rose = snr[1:] > snr[:-1] * 4
+    assert np.all(late[1:][rose] <= now[1:][rose])
+    assert 0.2 < late.mean() / now.mean() < 0.7
 
 
 def test_an_outage_lasts_until_the_first_block_with_a_rate():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sfsim.channel import Trace
-from sfsim.errors import NetworkError
+from sfsim.channel import Columns, Trace, UserSpeeds
+from sfsim.errors import ConfigError, NetworkError
 
 
 @pytest.fixture
@@ -123,3 +123,123 @@ def test_a_missing_trace_says_what_is_there_instead(write):
     path = write("0,1\n")
     with pytest.raises(NetworkError, match=r"trase.txt: no such trace file. Did you mean 'trace.txt'"):
         Trace(path=path.with_name("trase.txt")).realise(1, "a->b")
+
+
+LOG = """Timestamp,State,Kbit,Note
+2020.02.14_09.38.22,D,10,a
+2020.02.14_09.38.22,D,30,b
+2020.02.14_09.38.23,I,0,c
+2020.02.14_09.38.24,D,40,d
+2020.02.14_09.38.25,D,-,e
+2020.02.14_09.38.26,D,50,f
+2020.02.14_09.48.00,D,60,g
+"""
+MAPPING = Columns(time="Timestamp", time_format="%Y.%m.%d_%H.%M.%S", rate="Kbit", where={"State": "D"})
+
+
+def test_a_table_through_its_mapping(write):
+    channel = Trace(path=write(LOG), format="table", columns=MAPPING, scale=1e3, end="hold")
+    # Rows of one second share it; what is left out is held over, and the gap of minutes is closed up.
+    assert pieces(channel, 99) == [
+        (0, 1, 10e3),
+        (1, 2, 30e3),
+        (2, 4, 40e3),
+        (4, 6, 50e3),
+        (6, inf, 60e3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("time_format", "times"),
+    [
+        ("seconds", ["0.5", "1.5", "2.5"]),
+        ("milliseconds", ["500", "1500", "2500"]),
+        (
+            "iso",
+            [
+                "2024-04-19 16:23:00.001039872",
+                "2024-04-19 16:23:01.001039872",
+                "2024-04-19T16:23:02.001039872",
+            ],
+        ),
+        ("%H:%M", ["00:00", "00:01", "00:02"]),
+    ],
+)
+def test_formats_of_time(write, time_format, times):
+    path = write("t;r\n" + "".join(f"{time};{rate}\n" for time, rate in zip(times, (3, 5, 7), strict=True)))
+    columns = Columns(time="t", time_format=time_format, rate="r", delimiter=";")
+    step_s = 60 if time_format == "%H:%M" else 1
+    found = pieces(Trace(path=path, format="table", columns=columns), 3 * step_s)
+    assert [rate for _, _, rate in found] == [3, 5, 7]
+    assert [end for _, end, _ in found] == pytest.approx([step_s, 2 * step_s, 3 * step_s])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate": "kbit"}, "no column 'kbit'; found Timestamp, State, Kbit, Note. Did you mean 'Kbit'"),
+        ({"where": {"State": "X"}}, "no row has a 'Kbit' where State = 'X'"),
+        ({"where": {"Stat": "X"}}, "no column 'Stat'"),
+        ({"rate": "Note"}, "line 2: found 'a' in 'Note', expected a number"),
+        ({"time_format": "iso"}, "line 2: found time '2020.02.14_09.38.22', expected the time_format 'iso'"),
+    ],
+)
+def test_bad_mappings(write, change, message):
+    columns = Columns(**({"time": "Timestamp", "time_format": MAPPING.time_format, "rate": "Kbit"} | change))
+    with pytest.raises(NetworkError, match=f"trace.txt(:|,) {message}"):
+        Trace(path=write(LOG), format="table", columns=columns).realise(1, "a->b")
+
+
+def test_bad_tables(write):
+    columns = Columns(time="t", rate="r")
+    for text, message in (
+        ("", "no column 't'; found nothing"),
+        ("t,r\n0,1\n2\n", "line 3: found 1 columns, expected 2"),
+        ("t,r\n5,1\n3,1\n", "line 3: time goes back by 2 s; times must not decrease"),
+        ("t,r\n5,-1\n", "line 2: found rate -1"),
+    ):
+        with pytest.raises(NetworkError, match=message):
+            Trace(path=write(text), format="table", columns=columns).realise(1, "a->b")
+
+
+def test_a_mapping_belongs_to_a_table(write):
+    with pytest.raises(ConfigError, match="columns: found nothing, expected a table that says which columns"):
+        Trace(path=write(LOG), format="table")
+    with pytest.raises(ConfigError, match="columns: found a mapping of columns for 'csv'"):
+        Trace(path=write(LOG), columns=MAPPING)
+
+
+def test_pantheon(write):
+    path = write('{"timestamps": [0, 0.5, 1], "bandwidths": [1, 0, 3], "delays": [9], "loss": 0}')
+    assert pieces(Trace(path=path, format="pantheon"), 1.5) == [(0, 0.5, 1e6), (0.5, 1, 0), (1, 1.5, 3e6)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0,1", "not JSON, expected an object with lists 'timestamps'"),
+        ('{"timestamps": [0]}', "expected an object with lists"),
+        ('{"timestamps": [0, 1], "bandwidths": [1]}', "alike long and not empty"),
+        ('{"timestamps": [], "bandwidths": []}', "alike long and not empty"),
+        ('{"timestamps": [0, 0], "bandwidths": [1, 2]}', "line 2: time 0 is not after 0"),
+        ('{"timestamps": [0], "bandwidths": [-2]}', "line 1: found rate -2e"),
+        ("[1, 2]", "expected an object with lists"),
+    ],
+)
+def test_bad_pantheon(write, text, message):
+    with pytest.raises(NetworkError, match=message):
+        Trace(path=write(text), format="pantheon").realise(1, "a->b")
+
+
+def test_users_speeds(write):
+    path = write('{"ann": {"down_u": 9, "down_sigma": 3, "up_u": 5, "up_sigma": 2}, "bob": '
+                 '{"down_u": 90, "down_sigma": 0, "up_u": 50, "up_sigma": 0}}')  # fmt: skip
+    assert UserSpeeds(path=path, direction="up", user="b").realise(1, "x").segment(0.0)[0] == 50e3
+    found = {
+        UserSpeeds(path=path, direction="down").realise(1, f"a{i}->b").segment(0.0)[0] for i in range(20)
+    }
+    assert 90e3 in found and len(found) > 2
+    with pytest.raises(NetworkError, match=r"0 users begin with 'bobby', expected one. Did you mean 'bob'"):
+        UserSpeeds(path=path, direction="up", user="bobby").realise(1, "x")
+    with pytest.raises(NetworkError, match=r"user 'c': found .*, expected an object"):
+        UserSpeeds(path=write('{"c": {"up_u": 1}}'), direction="up").realise(1, "x")

@@ -3,6 +3,7 @@
 from math import inf
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
 from sfsim.channel.realisation import Channel, Realisation
@@ -22,15 +23,22 @@ class Constant(Channel):
     kind: Literal["constant"] = "constant"
     rate_bps: Annotated[float, Field(ge=0)]
 
-    def realise(self, seed: int, name: str) -> Realisation:
-        """Return the constant; `seed` and `name` do not matter."""
-        return _Constant(self.rate_bps)
+    def words(self) -> str:
+        return f"{self.rate_bps / 1e6:g} Mbit/s"
+
+    def _realise(self, seed: int, name: str) -> Realisation:
+        return ConstantRealisation(self.rate_bps)
 
 
-class _Constant(Realisation):
-    def __init__(self, rate_bps: float) -> None:
+class ConstantRealisation(Realisation):
+    """One rate, and the SNR that it comes from where there is one."""
+
+    def __init__(self, rate_bps: float, snr_db: float | None = None) -> None:
         super().__init__()
-        self._rate_bps = rate_bps
+        self._rate_bps, self._snr_db = rate_bps, snr_db
+
+    def snr_db(self, time_s: np.ndarray) -> np.ndarray | None:
+        return None if self._snr_db is None else np.full(np.shape(time_s), self._snr_db)
 
     def _segment(self, time_s: float) -> tuple[float, float]:
         return self._rate_bps, inf

@@ -4,12 +4,16 @@ The luck of packet i depends on (seed, link, message, attempt, i) only. Two mess
 size, say from two codecs, therefore meet the same luck on the packets that both have.
 """
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
+from sfsim.channel.trace_files import modified, text_lines
 from sfsim.declaration import declaration
+from sfsim.errors import NetworkError
 from sfsim.seeds import stream
 
 
@@ -91,3 +95,51 @@ class GilbertElliott(Loss):
         if self.p > 1 - self.r:
             bad = bad ^ ((np.arange(len(steps)) - last_forced) % 2 == 1)
         return np.asarray(bad)
+
+
+@declaration
+class LossTrace(Loss):
+    """Losses as they were measured: every attempt of a message begins somewhere in the record.
+
+    Parameters
+    ----------
+    path : Path
+        Lines ``sequence-number signal-strength`` of the packets that arrived, as the Rutgers traces have
+        them; a number that is absent was lost.
+    packets : int
+        How many were sent, numbered from 0; higher numbers are ignored.
+    invalid : int
+        A signal strength that means "received, but broken": lost too.
+
+    Source of the format: CRAWDAD rutgers/noise (Kaul, Seskar, Gruteser 2007).
+    Left out: what happened between the last packet of the record and the first, which follows it.
+    """
+
+    kind: Literal["loss-trace"] = "loss-trace"
+    path: Path
+    packets: Annotated[int, Field(ge=1)] = 300
+    invalid: int = 128
+
+    def record(self) -> np.ndarray:
+        """Return which packets were lost: bool, shape (packets,); NetworkError when all of them were."""
+        return _read_record(self.path, self.packets, self.invalid, modified(self.path))
+
+    def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
+        record = self.record()
+        return np.resize(np.roll(record, -int(rng.integers(len(record)))), num_packets)
+
+
+@lru_cache(maxsize=64)
+def _read_record(path: Path, packets: int, invalid: int, changed: int) -> np.ndarray:
+    lost = np.ones(packets, dtype=bool)
+    for number, line in text_lines(path):
+        fields = line.split()
+        if len(fields) != 2 or not fields[0].isdecimal() or not fields[1].lstrip("-").isdecimal():
+            raise NetworkError(
+                f"{path}, line {number}: found {line!r}, expected a sequence number and a signal strength"
+            )
+        if int(fields[0]) < packets and int(fields[1]) != invalid:
+            lost[int(fields[0])] = False
+    if lost.all():
+        raise NetworkError(f"{path}: all {packets} packets were lost; no message would ever arrive")
+    return lost

@@ -1,9 +1,11 @@
-"""Readers of trace files: Mahimahi delivery opportunities, and rows of time and rate (CSV, "cooked")."""
+"""Readers of trace files that need no explanation: Mahimahi, rows of time and rate, Pantheon's JSON."""
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,20 +29,33 @@ def read_rows(path: Path) -> Pieces:
     The first row is time 0; a row holds until the next one. The last holds as long as the one before it
     (a single row: one second).
     """
-    return _read_rows(path, _modified(path))
+    return _read_rows(path, modified(path))
 
 
 def read_mahimahi(path: Path, bin_s: float) -> Pieces:
     """Read whole milliseconds, one line per opportunity to deliver 1500 bytes; the last one is the period.
 
-    The opportunity at ms t serves the bytes of (t - 1, t], so an integral over whole milliseconds is exact.
+    The opportunity at ms t serves the bytes of (t - 1, t], so an integral over whole milliseconds is exact; a
+    message may use a part of an opportunity, and the rest of it is lost unless another message takes it.
 
     Source: mm-link(1) of Mahimahi (Netravali et al., USENIX ATC 2015).
     """
-    return _read_mahimahi(path, bin_s, _modified(path))
+    return _read_mahimahi(path, bin_s, modified(path))
 
 
-def _modified(path: Path) -> int:
+def read_pantheon(path: Path) -> Pieces:
+    """Read JSON with lists ``timestamps`` in s and ``bandwidths`` in Mbit/s; the rates are in bit/s.
+
+    Its delays, loss and queue are not rates: say them in the link. The last row holds as long as the one
+    before.
+
+    Source: traces of the Genet authors from Pantheon runs (Yan et al., USENIX ATC 2018).
+    """
+    return _read_pantheon(path, modified(path))
+
+
+def modified(path: Path) -> int:
+    """Return when `path` last changed (for caches); raises NetworkError when it is not there."""
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -49,10 +64,33 @@ def _modified(path: Path) -> int:
         raise NetworkError(f"{path}: no such trace file" + (f". {hint}" if hint else "")) from None
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file; raises NetworkError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise NetworkError(f"{path}: not a readable text file, expected a trace") from None
+
+
+def text_lines(path: Path) -> list[tuple[int, str]]:
+    """Return (number, line) of all lines that are neither empty nor a comment."""
+    numbered = enumerate((line.strip() for line in read_text(path).splitlines()), start=1)
+    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """Return what a JSON file holds; raises NetworkError that says what was `expected`."""
+    try:
+        return json.loads(read_text(path))
+    except ValueError:
+        raise NetworkError(f"{path}: not JSON, expected {expected}") from None
+
+
 @lru_cache(maxsize=64)
-def _read_rows(path: Path, modified: int) -> Pieces:
-    rows: list[tuple[float, float]] = []
-    lines = _lines(path)
+def _read_rows(path: Path, changed: int) -> Pieces:
+    times: list[float] = []
+    rates: list[float] = []
+    lines = text_lines(path)
     for number, line in lines:
         fields = line.replace(",", " ").split()
         try:
@@ -61,24 +99,35 @@ def _read_rows(path: Path, modified: int) -> Pieces:
             if number == lines[0][0] and not _is_number(fields[0]):
                 continue  # the header
             raise NetworkError(f"{path}, line {number}: found {line!r}, expected a time and a rate") from None
-        if not (isfinite(time_s) and isfinite(rate)) or rate < 0:
-            raise NetworkError(f"{path}, line {number}: found rate {rate:g}, expected a rate of at least 0")
-        if rows and time_s <= rows[-1][0]:
-            raise NetworkError(
-                f"{path}, line {number}: time {time_s:g} is not after {rows[-1][0]:g}; times must increase"
-            )
-        rows.append((time_s, rate))
-    if not rows:
+        check_row(path, number, time_s, rate, times[-1] if times else None)
+        times.append(time_s)
+        rates.append(rate)
+    if not times:
         raise NetworkError(f"{path}: an empty trace; expected rows of time and rate")
-    starts_s = np.array([row[0] - rows[0][0] for row in rows])
-    last_s = starts_s[-1] - starts_s[-2] if len(rows) > 1 else 1.0
-    return _merged(starts_s, np.array([row[1] for row in rows]), float(starts_s[-1] + last_s))
+    return pieces_of_rows(np.array(times), np.array(rates))
+
+
+def check_row(path: Path, number: int, time_s: float, rate: float, before_s: float | None) -> None:
+    """Refuse a row that is no time after the last one with a rate of at least 0."""
+    if not (isfinite(time_s) and isfinite(rate)) or rate < 0:
+        raise NetworkError(f"{path}, line {number}: found rate {rate:g}, expected a rate of at least 0")
+    if before_s is not None and time_s <= before_s:
+        raise NetworkError(
+            f"{path}, line {number}: time {time_s:g} is not after {before_s:g}; times must increase"
+        )
+
+
+def pieces_of_rows(times_s: np.ndarray, rates: np.ndarray) -> Pieces:
+    """Return rows as pieces: each holds until the next, the last as long as the one before it."""
+    starts_s = times_s - times_s[0]
+    last_s = starts_s[-1] - starts_s[-2] if len(starts_s) > 1 else 1.0
+    return merged(starts_s, rates, float(starts_s[-1] + last_s))
 
 
 @lru_cache(maxsize=64)
-def _read_mahimahi(path: Path, bin_s: float, modified: int) -> Pieces:
+def _read_mahimahi(path: Path, bin_s: float, changed: int) -> Pieces:
     times_ms: list[int] = []
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if not line.isdecimal():
             raise NetworkError(
                 f"{path}, line {number}: found {line!r}, expected a whole number of milliseconds"
@@ -98,16 +147,23 @@ def _read_mahimahi(path: Path, bin_s: float, modified: int) -> Pieces:
     covered_ms = np.maximum(np.array(times_ms) - 1, 0) + 0.5  # the middle of the millisecond that is served
     counts = np.bincount((covered_ms / 1000 / bin_s).astype(int), minlength=num_bins)
     rates = counts * _OPPORTUNITY_BITS / np.diff(np.append(starts_s, period_s))
-    return _merged(starts_s, rates, period_s)
+    return merged(starts_s, rates, period_s)
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
+@lru_cache(maxsize=64)
+def _read_pantheon(path: Path, changed: int) -> Pieces:
+    expected = "an object with lists 'timestamps' (s) and 'bandwidths' (Mbit/s)"
+    table = read_json(path, expected)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise NetworkError(f"{path}: not a readable text file, expected a trace") from None
-    numbered = enumerate((line.strip() for line in text.splitlines()), start=1)
-    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
+        times_s = np.array(table["timestamps"], dtype=np.float64)
+        rates_bps = np.array(table["bandwidths"], dtype=np.float64) * 1e6
+    except (KeyError, TypeError, ValueError):
+        raise NetworkError(f"{path}: expected {expected}") from None
+    if times_s.ndim != 1 or times_s.shape != rates_bps.shape or not len(times_s):
+        raise NetworkError(f"{path}: expected {expected}, alike long and not empty")
+    for number, (time_s, rate) in enumerate(zip(times_s, rates_bps, strict=True)):
+        check_row(path, number + 1, time_s, rate, times_s[number - 1] if number else None)
+    return pieces_of_rows(times_s, rates_bps)
 
 
 def _is_number(text: str) -> bool:
@@ -118,7 +174,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _merged(starts_s: np.ndarray, rates: np.ndarray, period_s: float) -> Pieces:
+def merged(starts_s: np.ndarray, rates: np.ndarray, period_s: float) -> Pieces:
     """Join neighbours of equal rate: fewer changes to simulate, and a trace of zeros is seen to be dead."""
     keep = np.append(True, rates[1:] != rates[:-1])
     return Pieces(starts_s[keep], rates[keep], period_s)

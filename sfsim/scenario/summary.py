@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sfsim.channel import Constant, RayleighBlock, RicianBlock, Trace
+from sfsim.channel import Constant
 from sfsim.network.declarations import Link
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def link_words(link: Link | None) -> str:
     channel = link.channel
     if isinstance(channel, Constant):
         words.append(rate_words(channel.rate_bps))
-    elif isinstance(channel, RayleighBlock | RicianBlock):
-        words.append(f"{channel.kind} {channel.mean_snr_db:g} dB over {channel.bandwidth_hz / 1e6:g} MHz")
-    elif isinstance(channel, Trace):
-        words.append(f"trace {channel.path.name}")
+    elif channel is not None:
+        words.append(channel.words())
     words.append(f"{link.latency_s * 1e3:g} ms")
     if link.loss is not None:
         words.append(f"{link.loss.kind} loss")

@@ -1,0 +1,223 @@
+"""How long a message travels on a link: laws of latency and its jitter.
+
+The luck of message i on a link depends on (seed, link, i) only, so two codecs meet the same jitter.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from sfsim.channel.trace_files import modified, text_lines
+from sfsim.declaration import declaration, misfit
+from sfsim.errors import NetworkError
+from sfsim.seeds import stream
+
+_CHUNK = 256  # messages drawn together; part of what a seed means, so never change it
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class LatencyRealisation:
+    """The latencies of one link, one per message."""
+
+    def __init__(self, law: "Latency", seed: int, name: str) -> None:
+        self._law, self._seed, self._name = law, seed, name
+        self._chunk, self._drawn = -1, np.empty(0)
+
+    def at(self, message_index: int) -> float:
+        """Return the one-way latency in s of the link's message `message_index`."""
+        chunk, within = divmod(message_index, _CHUNK)
+        if chunk != self._chunk:
+            rng = stream(self._seed, "latency", self._name, chunk)
+            self._drawn, self._chunk = self._law.draw(rng, self._seed, self._name, _CHUNK), chunk
+        return float(self._drawn[within])
+
+
+@declaration
+class Latency:
+    """Base of all latency declarations; ``title`` and ``source`` as for channels."""
+
+    title: str = ""
+    source: str = ""
+
+    def realise(self, seed: int, name: str) -> LatencyRealisation:
+        """Draw the latencies of the link called `name`."""
+        return LatencyRealisation(self, seed, name)
+
+    def sample(self, seed: int, link_name: str, message_index: int) -> float:
+        """Return the latency of one message in s; of many, `realise` once is faster."""
+        return self.realise(seed, link_name).at(message_index)
+
+    def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        """Return `count` latencies in s."""
+        raise NotImplementedError
+
+
+@declaration
+class ConstantLatency(Latency):
+    """The same for every message.
+
+    Parameters
+    ----------
+    latency_s : float
+        One way.
+
+    Examples
+    --------
+    >>> ConstantLatency(latency_s=0.02).sample(7, "a->b", 3)
+    0.02
+    """
+
+    kind: Literal["constant"] = "constant"
+    latency_s: Seconds
+
+    def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        return np.full(count, self.latency_s)
+
+
+@declaration
+class UniformLatency(Latency):
+    """Equally likely anywhere between `low_s` and `high_s`, such as the wait for a periodic grant."""
+
+    kind: Literal["uniform"] = "uniform"
+    low_s: Seconds
+    high_s: Seconds
+
+    def __post_init__(self) -> None:
+        if self.high_s < self.low_s:
+            raise misfit("high_s", f"{self.high_s:g}", f"at least low_s = {self.low_s:g}")
+
+    def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        return rng.uniform(self.low_s, self.high_s, count)
+
+
+@declaration
+class _Skewed(Latency):
+    """A law with a least value and a tail.
+
+    Parameters
+    ----------
+    mean_s, std_s : float
+        Mean and standard deviation of the whole latency.
+    least_s : float
+        What no message stays below: propagation. The law describes what comes on top.
+    """
+
+    mean_s: Annotated[float, Field(gt=0)]
+    std_s: Seconds
+    least_s: Seconds = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mean_s <= self.least_s:
+            raise misfit("mean_s", f"{self.mean_s:g}", f"more than least_s = {self.least_s:g}")
+
+
+@declaration
+class LognormalLatency(_Skewed):
+    """`least_s` plus a log-normal delay: the logarithm is normal, seldom messages take several times as long.
+
+    Source: the usual law of wide-area delays (Downey, "Lognormal and Pareto distributions in the Internet",
+    2005).
+    """
+
+    kind: Literal["lognormal"] = "lognormal"
+
+    def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        mean_s = self.mean_s - self.least_s
+        variance = np.log1p((self.std_s / mean_s) ** 2)
+        return self.least_s + np.exp(
+            np.log(mean_s) - variance / 2 + np.sqrt(variance) * rng.standard_normal(count)
+        )
+
+
+@declaration
+class GammaLatency(_Skewed):
+    """`least_s` plus a gamma-distributed delay, as a few queues in a row make it.
+
+    Source: Mukherjee, "On the dynamics and significance of low frequency components of Internet load", 1994.
+    """
+
+    kind: Literal["gamma"] = "gamma"
+
+    def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        mean_s = self.mean_s - self.least_s
+        if self.std_s == 0:
+            return np.full(count, self.mean_s)
+        shape = (mean_s / self.std_s) ** 2
+        return np.asarray(self.least_s + rng.gamma(shape, mean_s / shape, count))
+
+
+@declaration
+class RttMatrixLatency(Latency):
+    """Half of a measured round-trip time between two nodes.
+
+    Parameters
+    ----------
+    path : Path
+        A square matrix of round-trip times in s, rows of numbers between blanks or tabs; or a folder of such
+        files (slices of time), of which each message draws one.
+    pair : list of two whole numbers, optional
+        Row and column; default: each link draws its own pair of different nodes.
+
+    Source of the format: NetLatency data, Zhu et al., IEEE/ACM Trans. Networking 25(2), 2017.
+    """
+
+    kind: Literal["rtt-matrix"] = "rtt-matrix"
+    path: Path
+    pair: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+
+    def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        slices = self.slices()
+        nodes = len(slices[0])
+        if self.pair is not None:
+            row, column = self.pair
+            if max(self.pair) >= nodes:
+                raise NetworkError(f"{self.path}: found {nodes} nodes, pair = [{row}, {column}] needs more")
+        else:
+            place = "<->".join(sorted(name.split("->")))
+            row, column = stream(seed, "nodes", place).choice(nodes, 2, replace=False)
+        rtt_s = np.array([matrix[row, column] for matrix in slices])
+        return np.asarray(rtt_s[rng.integers(len(rtt_s), size=count)] / 2)
+
+    def slices(self) -> list[np.ndarray]:
+        """Return the matrices in s, shape (nodes, nodes) each; raises NetworkError for anything else."""
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        matrices = [read_matrix(file, modified(file)) for file in files]
+        if not matrices:
+            raise NetworkError(f"{self.path}: an empty folder; expected files of round-trip times")
+        odd = next(
+            (file for file, matrix in zip(files, matrices, strict=True) if matrix.shape != matrices[0].shape),
+            None,
+        )
+        if odd is not None:
+            raise NetworkError(f"{odd}: another number of nodes than in {files[0].name}")
+        return matrices
+
+
+@lru_cache(maxsize=64)
+def read_matrix(path: Path, changed: int) -> np.ndarray:
+    """Read one square matrix of numbers of at least 0."""
+    rows: list[list[float]] = []
+    for number, line in text_lines(path):
+        try:
+            row = [float(field) for field in line.replace(",", " ").split()]
+        except ValueError:
+            raise NetworkError(f"{path}, line {number}: found {line[:40]!r}, expected numbers") from None
+        if rows and len(row) != len(rows[0]):
+            raise NetworkError(
+                f"{path}, line {number}: found {len(row)} numbers, expected {len(rows[0])} as before"
+            )
+        if not all(0 <= value < float("inf") for value in row):
+            raise NetworkError(f"{path}, line {number}: expected round-trip times of at least 0")
+        rows.append(row)
+    if len(rows) < 2 or len(rows) != len(rows[0]):
+        raise NetworkError(f"{path}: found {len(rows)} rows, expected a square matrix of round-trip times")
+    return np.array(rows)
+
+
+AnyLatency = Annotated[
+    ConstantLatency | UniformLatency | LognormalLatency | GammaLatency | RttMatrixLatency,
+    Field(discriminator="kind"),
+]
