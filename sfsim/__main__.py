@@ -20,6 +20,8 @@ from sfsim.errors import ConfigError, ResultsError, SfsimError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 codec_app = typer.Typer(no_args_is_help=True, help="Encode and decode your own tensors.")
 app.add_typer(codec_app, name="codec")
+bench_app = typer.Typer(no_args_is_help=True, help="Run the network engine alone, on a scenario in JSON.")
+app.add_typer(bench_app, name="bench")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
@@ -220,6 +222,19 @@ def decode(
     from sfsim.codec.tools import decode_file
 
     console.facts(decode_file(payload, codec, out))
+
+
+@bench_app.command("cell")
+def bench_cell(
+    cell: Annotated[Path, typer.Argument(metavar="CELL.json", help="One radio cell and its messages.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="CSV: client, start, end.")] = Path("times.csv"),
+) -> None:
+    """Send one message per client through one shared radio cell; write the completion times."""
+    from sfsim import console
+    from sfsim.network.cell.bench import bench
+
+    rows = bench(cell, out)
+    console.line(f"{len(rows)} messages, the last one complete at {max(row[2] for row in rows):g} s: {out}")
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:
