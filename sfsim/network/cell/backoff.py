@@ -1,17 +1,18 @@
-"""The backoff of 802.11 stations that always have a frame: idle slots and collisions, from the process itself.
+"""The backoff of 802.11 stations that always have a frame: idle slots and collisions, from the process
+itself.
 
 Every station counts down slots in which the medium is idle; its counter is frozen while the medium is busy.
 At zero it sends. One sender alone succeeds and draws anew from ``0 .. 15``; several collide, and each doubles
-its window up to 1024. Measured in idle slots a counter never stops, so a station is fully described by the idle
-slot in which it will send: `n` stations cost no more than one access does.
+its window up to 1024. Measured in idle slots a counter never stops, so a station is fully described by the
+idle slot in which it will send: `n` stations cost no more than one access does.
 
-Source: IEEE 802.11-2020, 10.3.3 and 10.3.4.3 (CWmin 15, CWmax 1023). Bianchi's chain (JSAC 2000) lets counters
-run in busy slots too, and so finds up to 4 points too many collisions.
-Left out: hidden stations, capture, unequal windows (EDCA), retry limits.
+Source: IEEE 802.11-2020, 10.3.3 and 10.3.4.3 (CWmin 15, CWmax 1023). Bianchi's chain (JSAC 2000) lets
+counters run in busy slots too, and so finds up to 4 points too many collisions. Left out: hidden stations,
+capture, unequal windows (EDCA), retry limits.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numba
 import numpy as np
@@ -49,7 +50,7 @@ class Contention:
         return frames / (1 - self.collision + frames)
 
 
-@lru_cache(maxsize=None)
+@cache
 def contention(n: int) -> Contention:
     """Return idle slots and collisions of `n` saturated stations, to about 0.3 %; the same in every run.
 

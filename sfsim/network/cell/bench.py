@@ -8,21 +8,24 @@ Rates are constant between a start and an end, so the run goes from event to eve
                   "cap_bps": ...}]}
 
 ``phy_bps`` and ``cap_bps`` are optional, and so is ``"scheduler": "rr" | "pf"`` of an LTE downlink grid.
-LTE is frequency division duplex: each direction is a cell of its own, and an uplink message waits 10 ms for its
-first grant (measured in ns-3 3.44). Wi-Fi is half duplex.
+LTE is frequency division duplex: each direction is a cell of its own, and an uplink message waits 10 ms for
+its first grant (measured in ns-3 3.44). Wi-Fi is half duplex.
 """
 
 import csv
 import json
 from math import inf, ulp
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from sfsim.declaration import declaration, misfit, no_such_file, validate
 from sfsim.errors import ConfigError, ResultsError
+
+if TYPE_CHECKING:
+    from sfsim.network.cell.policy import Policy
 
 GRANT_S = {"lte": 0.010}
 _TOLERANCE_S = 1e-9
@@ -108,18 +111,18 @@ def completion_times(cell: BenchCell) -> np.ndarray:
     return ends
 
 
-def _policy(cell: BenchCell, downlink: bool) -> Any:
+def _policy(cell: BenchCell, downlink: bool) -> "Policy":
     from sfsim.network.cell import policy  # numba: only when something runs
 
+    if cell.access == "csma":
+        return policy.Csma(standard=cell.standard)
+    if cell.access == "lte-grid":
+        return policy.LteGrid(resource_blocks=cell.rb, scheduler=cell.scheduler, downlink=downlink)
     return {
         "airtime": policy.EqualAirtime,
         "equal-rate": policy.EqualRate,
         "max-rate": policy.MaxRate,
         "private": policy.Private,
-        "csma": lambda: policy.Csma(standard=cell.standard),
-        "lte-grid": lambda: policy.LteGrid(
-            resource_blocks=cell.rb, scheduler=cell.scheduler, downlink=downlink
-        ),
     }[cell.access]()
 
 
@@ -128,10 +131,12 @@ def _run(cell: BenchCell, down: np.ndarray, indices: np.ndarray) -> np.ndarray:
     clients = [cell.clients[index] for index in indices]
     if not clients:
         return np.empty(0)
+    from sfsim.network.cell.policy import Members
+
     policy = _policy(cell, bool(down[0]))
     peak = np.array([client.rate_bps for client in clients])
     cap = np.array([inf if client.cap_bps is None else client.cap_bps for client in clients])
-    phy = np.array([client.phy_bps or np.nan for client in clients])
+    phy = np.array([client.phy_bps or 0.0 for client in clients])
     grant_s = np.where(down, 0.0, GRANT_S.get(cell.standard, 0.0))
     starts = np.array([client.start for client in clients]) + grant_s
     bits = np.array([8.0 * client.bytes for client in clients])
@@ -146,8 +151,8 @@ def _run(cell: BenchCell, down: np.ndarray, indices: np.ndarray) -> np.ndarray:
             now = starts[waiting[0]]
             continue
         members = np.array(active)
-        phy_bps = None if np.isnan(phy).any() else phy[members]
-        rate = policy.allocate(peak[members], cap[members], down=down[members], phy_bps=phy_bps)
+        known = Members(down=down[members], phy_bps=phy[members])
+        rate = policy.allocate(peak[members], cap[members], known)
         with np.errstate(divide="ignore"):
             left_s = bits[members] / rate
         step_s = left_s.min()

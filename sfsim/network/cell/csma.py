@@ -6,8 +6,8 @@ FIFO), `idle`, `c` of their backoff (`sfsim.network.cell.backoff`) and `T_i` the
     cycle = idle * slot + (1 - c) * mean(T_i) + c * E[longest colliding frame]
     rate_i = burst_i * (1 - c) / (n * cycle)
 
-so every contender has the same access rate x: equal packet rates without aggregation (the performance anomaly),
-near equal airtime with it. Downlinks leave one FIFO at equal byte rates.
+so every contender has the same access rate x: equal packet rates without aggregation (the performance
+anomaly), near equal airtime with it. Downlinks leave one FIFO at equal byte rates.
 
 A contender that needs fewer accesses takes as many as it needs, single datagrams first; the rest goes to the
 others. It counts as the fraction of a contender that it is busy, between the `idle` and `c` of whole numbers.
@@ -31,7 +31,7 @@ def rates(
     if not len(alive):
         return rate
     shapes = np.array(
-        [access(standard, peak_bps[i], None if phy_bps is None else phy_bps[i]) for i in alive]
+        [access(standard, peak_bps[i], 0.0 if phy_bps is None else phy_bps[i]) for i in alive]
     ).T
     is_down = down[alive]
     contenders = int((~is_down).sum() + is_down.any())
@@ -81,7 +81,10 @@ def _solve(
         else:
             most = max(most, cap[i] / PAYLOAD_BYTES)
     most = max(most, down_most)
-    if np.isfinite(most) and _load(most, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate) <= 1:
+    if (
+        np.isfinite(most)
+        and _load(most, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate) <= 1
+    ):
         return rate
     high = 1.0 / success_s.min()
     low = 0.0
@@ -138,7 +141,7 @@ def _load(
         accesses += own
     # Backoff and collisions of so many busy contenders.
     count = max(1.0, accesses / x)
-    after = min(np.searchsorted(grid[:, 0], count), len(grid) - 1)
+    after = min(int(np.searchsorted(grid[:, 0], count)), len(grid) - 1)
     before = max(0, after - 1)
     span = grid[after, 0] - grid[before, 0]
     part = (count - grid[before, 0]) / span if span > 0 else 0.0

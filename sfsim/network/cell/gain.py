@@ -1,22 +1,24 @@
-"""The multi-user gain of a proportional-fair scheduler: with more members somebody's channel is good right now.
+"""The multi-user gain of a proportional-fair scheduler: with more members somebody's channel is good right
+now.
 
-``"rayleigh"``: best of n independent Rayleigh channels of equal mean SNR, over one channel, both at Shannon rate:
+``"rayleigh"``: best of n independent Rayleigh channels of equal mean SNR, over one channel, both at Shannon
+rate:
 
     G(n) = E[log2(1 + s * max_n g)] / E[log2(1 + s g)],    g ~ Exp(1)
 
-1.26, 1.51, 1.65 for n = 2, 5, 10 at 10 dB: an upper bound. ``"measured"``: ``1 + 0.3 (1 - exp(-(n - 1) / 3))``,
-by eye through three points of ns-3 3.44 (downlink, pedestrian channel: 1.00, 1.26, 1.31), off by up to 9 %.
-``"none"``: 1, for channels that do not fade.
+1.26, 1.51, 1.65 for n = 2, 5, 10 at 10 dB: an upper bound. ``"measured"``: ``1 + 0.3 (1 - exp(-(n - 1) /
+3))``, by eye through three points of ns-3 3.44 (downlink, pedestrian channel: 1.00, 1.26, 1.31), off by up to
+9 %. ``"none"``: 1, for channels that do not fade.
 
 Source: Tse and Viswanath, *Fundamentals of Wireless Communication*, section 6.6.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
 
-@lru_cache(maxsize=None)
+@cache
 def multi_user(law: str, n: int, mean_snr_db: float = 10.0) -> float:
     """Return G(n).
 
@@ -33,7 +35,9 @@ def multi_user(law: str, n: int, mean_snr_db: float = 10.0) -> float:
 
 def _mean_rate(snr: float, n: int) -> float:
     """Return E[ln(1 + snr * max)] by the integral of snr / (1 + snr g) * P(max > g) over g."""
+    from scipy.integrate import trapezoid
+
     log_g = np.linspace(np.log(1e-9), np.log(60.0 + np.log(n)), 20_001)
     g = np.exp(log_g)
     beyond = -np.expm1(n * np.log1p(-np.exp(-g)))
-    return float(np.trapezoid(snr * g / (1 + snr * g) * beyond, log_g))
+    return float(trapezoid(snr * g / (1 + snr * g) * beyond, log_g))

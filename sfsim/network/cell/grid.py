@@ -1,12 +1,14 @@
-"""LTE's grid: whole resource blocks (RB), dealt anew every millisecond, and a header in every transport block.
+"""LTE's grid: whole resource blocks (RB), dealt anew every millisecond, and a header in every transport
+block.
 
-A member alone has the transport block ``TB = R * 1 ms / 8 + h`` on all blocks of the carrier. With `n` members,
-each of the `K` that are served in a millisecond has `M` of them:
+A member alone has the transport block ``TB = R * 1 ms / 8 + h`` on all blocks of the carrier. With `n`
+members, each of the `K` that are served in a millisecond has `M` of them:
 
     r = (TB * M / RB - h) * (K / n) / 1 ms
 
-Uplink: ``M = max(3, floor(RB / n))``, ``K = min(n, floor(RB / M))``. Downlink round robin deals whole groups of
-2 (up to 26 RB), 3 (up to 63) or 4 blocks, and leaves over what does not divide; proportional fair leaves nothing.
+Uplink: ``M = max(3, floor(RB / n))``, ``K = min(n, floor(RB / M))``. Downlink round robin deals whole groups
+of 2 (up to 26 RB), 3 (up to 63) or 4 blocks, and leaves over what does not divide; proportional fair leaves
+nothing.
 
 Source: equations and h = 5 bytes fitted to ns-3 3.44; group sizes TS 36.213 table 7.1.6.1-1.
 Left out: the steps of the transport block sizes (TS 36.213 table 7.1.7.2.1-1).

@@ -1,7 +1,8 @@
-"""Sub-bands side by side: members send at once, and a terminal puts all its power into its own part of the band.
+"""Sub-bands side by side: members send at once, and a terminal puts all its power into its own part of the
+band.
 
-A member that has the share f of the band has, with all power on the whole band, the SNR s (divided by the gap),
-and an SNR per block that neither power control nor the best modulation lets exceed t:
+A member that has the share f of the band has, with all power on the whole band, the SNR s (divided by the
+gap), and an SNR per block that neither power control nor the best modulation lets exceed t:
 
     r(f) = R f log2(1 + min(s / f, t)) / log2(1 + min(s, t))
 
@@ -17,14 +18,14 @@ import numpy as np
 
 
 @numba.njit(cache=True)
-def share(peak: np.ndarray, cap: np.ndarray, snr: np.ndarray, limit: float, widest: float) -> np.ndarray:
+def share(peak: np.ndarray, cap: np.ndarray, snr: np.ndarray, limit: np.ndarray, widest: float) -> np.ndarray:
     """Return the rates, shape (n,): the largest theta <= `widest` whose shares fit into the band."""
     n = len(peak)
     full = np.empty(n)
     need = np.empty(n)  # share of the band at which a member has enough
     for i in range(n):
-        full[i] = _gain(min(snr[i], limit))
-        need[i] = _needed(peak[i], cap[i], snr[i], limit, full[i], widest)
+        full[i] = _gain(min(snr[i], limit[i]))
+        need[i] = _needed(peak[i], cap[i], snr[i], limit[i], full[i], widest)
     # Water-filling of the band itself: sum min(need_i, theta) <= 1.
     order = np.argsort(need)
     left = 1.0
@@ -36,7 +37,11 @@ def share(peak: np.ndarray, cap: np.ndarray, snr: np.ndarray, limit: float, wide
         left -= need[order[position]]
     rate = np.empty(n)
     for i in range(n):
-        rate[i] = cap[i] if need[i] <= theta and cap[i] < np.inf else _rate(peak[i], theta, snr[i], limit, full[i])
+        rate[i] = (
+            cap[i]
+            if need[i] <= theta and cap[i] < np.inf
+            else _rate(peak[i], theta, snr[i], limit[i], full[i])
+        )
         rate[i] = min(rate[i], cap[i])
     return rate
 

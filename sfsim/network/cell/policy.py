@@ -21,6 +21,31 @@ Weights = tuple[np.ndarray, np.ndarray, float]
 
 
 @dataclass(frozen=True)
+class Members:
+    """What some policies want to know of the active members; every array has shape (n,).
+
+    Parameters
+    ----------
+    down : bool array, optional
+        Who receives from the cell; default: nobody (csma: all downlinks share the access point's FIFO).
+    phy_bps : float64 array, optional
+        PHY rates (csma); 0 or absent: those that fit the peak rates.
+    snr : float64 array, optional
+        SNR with all power on the whole band, linear (ofdma); infinite or absent: power is no limit.
+    snr_limit : float64 array, optional
+        SNR per block that power control and the best modulation do not exceed, linear (ofdma).
+    """
+
+    down: np.ndarray | None = None
+    phy_bps: np.ndarray | None = None
+    snr: np.ndarray | None = None
+    snr_limit: np.ndarray | None = None
+
+
+NOBODY = Members()
+
+
+@dataclass(frozen=True)
 class Policy:
     """Base of all policies.
 
@@ -32,15 +57,7 @@ class Policy:
 
     budget: float = 1.0
 
-    def allocate(
-        self,
-        peak_bps: np.ndarray,
-        cap_bps: np.ndarray,
-        *,
-        down: np.ndarray | None = None,
-        phy_bps: np.ndarray | None = None,
-        snr: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
         """Return the rates of the active members.
 
         Parameters
@@ -49,12 +66,8 @@ class Policy:
             What each would get alone on the air; 0 in an outage.
         cap_bps : float64 array, shape (n,)
             What the rest of its route lets through at most; infinite when nothing limits it.
-        down : bool array, shape (n,), optional
-            Who receives from the cell; default: nobody (csma: all downlinks share the access point's FIFO).
-        phy_bps : float64 array, shape (n,), optional
-            PHY rates (csma only); default: those that fit the peak rates.
-        snr : float64 array, shape (n,), optional
-            SNR with all power on the whole band, linear (ofdma uplinks only); infinite where power is no limit.
+        members : Members
+            What else there is to know of them.
 
         Returns
         -------
@@ -67,7 +80,8 @@ class Policy:
         return np.asarray(fill(weight, cost, np.asarray(cap_bps, float), budget))
 
     def weights(self, peak_bps: np.ndarray, n: int) -> Weights | None:
-        """Return ``(weight, cost, budget)`` when `n` members are active, or None for a policy of another form.
+        """Return ``(weight, cost, budget)`` when `n` members are active, or None for a policy of another
+        form.
 
         `peak_bps` may be of any number of members: weight and cost of one depend on its own peak and on `n`.
         """
@@ -120,15 +134,7 @@ class EqualRate(Policy):
 class MaxRate(Policy):
     """Who has the highest peak rate is served first; equals share the time."""
 
-    def allocate(
-        self,
-        peak_bps: np.ndarray,
-        cap_bps: np.ndarray,
-        *,
-        down: np.ndarray | None = None,
-        phy_bps: np.ndarray | None = None,
-        snr: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
         rates = serve_best(np.asarray(peak_bps, float), np.asarray(cap_bps, float), self.budget)
         return np.asarray(rates)
 
@@ -137,15 +143,7 @@ class MaxRate(Policy):
 class Private(Policy):
     """Nobody shares: everybody has a link of its own. What other simulators assume; for comparison."""
 
-    def allocate(
-        self,
-        peak_bps: np.ndarray,
-        cap_bps: np.ndarray,
-        *,
-        down: np.ndarray | None = None,
-        phy_bps: np.ndarray | None = None,
-        snr: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
         return np.minimum(np.asarray(peak_bps, float) * self.budget, cap_bps)
 
 
@@ -157,38 +155,23 @@ class Ofdma(Policy):
     ----------
     gap : float
         SNR gap of the modem to Shannon's bound, linear.
-    top_snr : float
-        SNR beyond which no modulation is faster, linear.
-    target_snr : float
-        SNR that power control aims at, linear: a narrower band does not get more.
     sub_bands : int, optional
         Fixed number of sub-bands, so that nobody gets more than one; default: as many as active members.
     """
 
     gap: float = 1.0
-    top_snr: float = float("inf")
-    target_snr: float = float("inf")
     sub_bands: int | None = None
 
-    def allocate(
-        self,
-        peak_bps: np.ndarray,
-        cap_bps: np.ndarray,
-        *,
-        down: np.ndarray | None = None,
-        phy_bps: np.ndarray | None = None,
-        snr: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
         peak_bps = np.asarray(peak_bps, float)
-        snr = np.full(len(peak_bps), np.inf) if snr is None else np.array(snr, float)
-        if down is not None:
-            snr[down] = np.inf  # a base station sends on the whole band anyway
+        endless = np.full(len(peak_bps), np.inf)
+        snr = endless if members.snr is None else np.asarray(members.snr, float)
+        limit = endless if members.snr_limit is None else np.asarray(members.snr_limit, float)
+        if members.down is not None:  # a base station's power is spread over the whole band anyway
+            snr = np.where(members.down, np.inf, snr)
         widest = 1.0 if self.sub_bands is None else 1.0 / self.sub_bands
-        limit = min(self.target_snr, self.top_snr)
-        rates = ofdma.share(
-            peak_bps * self.budget, np.asarray(cap_bps, float), snr / self.gap, limit / self.gap, widest
-        )
-        return np.asarray(rates)
+        caps = np.asarray(cap_bps, float)
+        return np.asarray(ofdma.share(peak_bps * self.budget, caps, snr / self.gap, limit / self.gap, widest))
 
 
 @dataclass(frozen=True)
@@ -227,18 +210,10 @@ class Csma(Policy):
 
     standard: str = "802.11n"
 
-    def allocate(
-        self,
-        peak_bps: np.ndarray,
-        cap_bps: np.ndarray,
-        *,
-        down: np.ndarray | None = None,
-        phy_bps: np.ndarray | None = None,
-        snr: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
         peak_bps = np.asarray(peak_bps, float)
-        down = np.zeros(len(peak_bps), bool) if down is None else np.asarray(down)
-        return csma.rates(self.standard, peak_bps, np.asarray(cap_bps, float), down, phy_bps)
+        down = np.zeros(len(peak_bps), bool) if members.down is None else np.asarray(members.down)
+        return csma.rates(self.standard, peak_bps, np.asarray(cap_bps, float), down, members.phy_bps)
 
 
 def _inverse(rate: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""How long an 802.11 access takes: frames, acknowledgements and bursts (A-MPDU) of the standards that are modelled.
+"""How long an 802.11 access takes: frames, acknowledgements and bursts (A-MPDU) of the standards that are
+modelled.
 
 Source: IEEE 802.11-2020, clauses 17 (OFDM, "802.11a") and 19 (HT, "802.11n", 20 MHz, long guard interval, one
 spatial stream); table 17-18 and 19-23 for the sensitivities (noise figure 10 dB, implementation margin 5 dB).
@@ -14,6 +15,7 @@ import numpy as np
 from sfsim.network.cell.backoff import SLOTS_ALONE
 
 SLOT_S = 9e-6
+BANDWIDTH_HZ = 20e6
 PAYLOAD_BYTES = 1472  # of one UDP datagram in one MPDU
 _SIFS_S, _SYMBOL_S = 16e-6, 4e-6
 _ACK_BYTES, _BLOCK_ACK_BYTES = 14, 32
@@ -64,7 +66,7 @@ class Standard:
         return self.preamble_s + _symbols_s(self.mpdu_bytes * datagrams, phy_bps)
 
     def answer_s(self, phy_bps: float) -> float:
-        """Return how long the acknowledgement is on the air, at the highest mandatory rate below `phy_bps`."""
+        """Return how long the acknowledgement lasts, sent at the highest mandatory rate up to `phy_bps`."""
         control_bps = max((rate for rate in (6e6, 12e6, 24e6) if rate <= phy_bps), default=6e6)
         return 20e-6 + _symbols_s(_BLOCK_ACK_BYTES if self.aggregates else _ACK_BYTES, control_bps)
 
@@ -84,6 +86,13 @@ class Standard:
         EIFS = SIFS + an ACK at 6 Mbit/s (44 us) + the usual spacing.
         """
         return 44e-6 - self.answer_s(phy_bps)
+
+    def phy_bps(self, snr_db: float) -> float | None:
+        """Return the highest PHY rate that works at `snr_db`, or None out of range."""
+        fit = [
+            rate for rate, least_db in zip(self.rates_bps, self.min_snr_db, strict=True) if least_db <= snr_db
+        ]
+        return max(fit, default=None)
 
     def nearest_phy_bps(self, rate_bps: float) -> float:
         """Return the PHY rate whose goodput alone is nearest to `rate_bps`."""
@@ -121,7 +130,7 @@ STANDARDS = {
 
 
 @lru_cache(maxsize=4096)
-def access(standard: str, peak_bps: float, phy_bps: float | None) -> tuple[float, float, float, float]:
+def access(standard: str, peak_bps: float, phy_bps: float) -> tuple[float, float, float, float]:
     """Return what one saturated access of a station is.
 
     Parameters
@@ -130,8 +139,8 @@ def access(standard: str, peak_bps: float, phy_bps: float | None) -> tuple[float
         Name of the standard.
     peak_bps : float
         Goodput of the station alone; decides the duration, so that one station alone gets exactly this.
-    phy_bps : float, optional
-        PHY rate; default: the one that fits `peak_bps`.
+    phy_bps : float
+        PHY rate; 0: the one that fits `peak_bps`.
 
     Returns
     -------
