@@ -9,6 +9,7 @@ from sfsim.declaration import Loc, misfit
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.network.declarations import Link
+from sfsim.scenario.cells import check_cells
 from sfsim.scenario.graph import check_graph
 from sfsim.scenario.parts import U_SHAPE_SLOTS, Graph, GraphML, Star, at
 
@@ -26,6 +27,7 @@ def check(scenario: "Scenario") -> None:
     _check_names(scenario)
     _check_learning(scenario)
     _check_codecs(scenario)
+    check_cells(scenario)
     if isinstance(scenario.topology, Star):
         _check_star(scenario)
     else:
@@ -94,7 +96,7 @@ def _check_codecs(scenario: "Scenario") -> None:
 def _check_star(scenario: "Scenario") -> None:
     for index, group in enumerate(scenario.clients):
         for key in ("uplink", "downlink"):
-            if getattr(group, key) is None:
+            if getattr(group, key) is None and group.cell is None:
                 raise misfit(
                     ("clients", index, key), "nothing", "a link, because each client of a star has its own"
                 )

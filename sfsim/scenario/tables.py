@@ -22,6 +22,7 @@ from sfsim.declaration.fields import (
     describe,
     element,
     keys,
+    named,
     options,
     spell,
     tag,
@@ -132,6 +133,8 @@ class Tables:
                 self._read(item, element(kind, index), (*loc, index), source)
                 for index, item in enumerate(value)
             ]
+        if isinstance(value, dict) and named(kind) is not None:
+            return {key: self._read(item, named(kind), (*loc, key), source) for key, item in value.items()}
         return self._read_table(value, kind, loc, source) if isinstance(value, dict) else value
 
     def _read_table(self, value: dict[str, Any], kind: Any, loc: Loc, source: "_Source") -> dict[str, Any]:
@@ -203,6 +206,8 @@ class _Source:
 def _kind_below(kind: Any, part: str | int, value: Any) -> Any:
     if isinstance(part, int):
         return element(kind, part)
+    if named(kind) is not None:
+        return named(kind)
     cls = choose(kind, value)
     info = keys(cls).get(part) if cls else None
     return allowed(info) if info is not None else Any

@@ -25,8 +25,7 @@ class Cellular:
 
     Parameters
     ----------
-    access : {"round-robin", "tdma", "proportional-fair", "max-rate", "equal-rate", "ofdma", "lte-grid",
-    "private"}
+    access : str
         Who gets the air. ``"round-robin"`` and ``"tdma"``: equal airtime. ``"proportional-fair"``: equal
         airtime at good moments (`pf_gain`). ``"max-rate"``: the best channel first. ``"equal-rate"``: the
         same rate for all. ``"ofdma"``: sub-bands side by side, with a terminal's power in its own.

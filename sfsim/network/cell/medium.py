@@ -120,7 +120,7 @@ class Medium:
         return changed
 
     def allocate(self, cap_bps: np.ndarray | None = None) -> np.ndarray:
-        """Return the rates of all members, shape (n,); `cap_bps`: what the rest of each route lets through."""
+        """Return the rates of all members, shape (n,); `cap_bps`: what the rest of each route allows."""
         peak_bps, members = self._read()
         if not len(peak_bps):
             return np.empty(0)

@@ -28,7 +28,7 @@ class InterceptSlope:
     116.8
     """
 
-    kind: Literal["intercept-slope"] = "log-distance"
+    kind: Literal["intercept-slope"] = "intercept-slope"
     intercept_db: float = 15.3
     slope_db: Annotated[float, Field(ge=0)] = 37.6
 
