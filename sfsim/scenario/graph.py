@@ -20,9 +20,9 @@ def build_graph(scenario: "Scenario") -> tuple["nx.DiGraph[str]", dict[str, str]
     Returns
     -------
     graph : networkx.DiGraph
-        Nodes are texts; every edge has an attribute ``link`` (`sfsim.network.declarations.Link`), and those of
-        a party with links of its own ``cell``, the radio cell that they lead through
-        (`sfsim.network.cell.radio.CellAccess`) or None. A party with links of its own is a node by its own name that hangs on its place by them.
+        Nodes are texts; every edge has an attribute ``link`` (`sfsim.network.declarations.Link`). A party
+        with links of its own is a node by its own name that hangs on its place by them; these edges also
+        say in ``cell`` which radio cell they lead through (`sfsim.network.cell.radio.CellAccess`, or None).
     hosts : dict of str to str
         The node of each party, in the order clients, main server, fed server. Parties may share a node.
     """

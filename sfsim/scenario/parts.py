@@ -192,13 +192,6 @@ class ClientGroup:
         if self.nodes is not None and len(self.nodes) != self.count:
             raise misfit("nodes", f"{len(self.nodes)} nodes", f"one for each of the {self.count} clients")
 
-    @staticmethod
-    def from_short_form(value: Any) -> Any:
-        """Take one distance for all clients where a list is expected."""
-        if isinstance(value, dict) and isinstance(value.get("distance_m"), int | float):
-            return value | {"distance_m": [value["distance_m"]]}
-        return value
-
     @property
     def client_names(self) -> tuple[str, ...]:
         """The names of the clients."""

@@ -4,7 +4,7 @@ The types of the declarations say what a value means, so nothing here knows a ke
 
 * a text where a table is expected is the path of a TOML file, relative to the file that says so;
 * ``profile = "file.toml"`` in a table takes that file's keys, and the table's own keys replace them;
-* one table where a list of tables is expected is a list of one; the same for texts;
+* one table where a list of tables is expected is a list of one; the same for texts and numbers;
 * a list (or a file of ``[[stage]]`` tables) where a codec is expected is a chain;
 * a text where a path is expected becomes absolute, and must exist.
 """
@@ -126,7 +126,7 @@ class Tables:
             self._check_stage(value, chain, tables, loc, source)
         entry = element(kind)
         if entry is not None and not isinstance(value, list):
-            single = dict if classes(entry) else str
+            single = dict if classes(entry) else (int, float) if unwrap(entry)[0] is float else str
             value = [value] if isinstance(value, single) else value
         if isinstance(value, list) and entry is not None:
             return [
