@@ -152,9 +152,9 @@ def access(standard: str, peak_bps: float, phy_bps: float) -> tuple[float, float
     phy_bps = phy_bps or layer.nearest_phy_bps(peak_bps)
     count = layer.burst(phy_bps)
     burst_bytes = float(PAYLOAD_BYTES * count)
-    frame_s = layer.frame_s(phy_bps, count)
-    # A rate that no such station has (a slower channel, interference) is taken as a longer access.
-    success_s = max(8 * burst_bytes / peak_bps - SLOTS_ALONE * SLOT_S, frame_s)
+    # A rate that no such station has (a channel of the user's own) becomes a longer or shorter access; one
+    # beyond what backoff alone allows is not reached.
+    success_s = max(8 * burst_bytes / peak_bps - SLOTS_ALONE * SLOT_S, 1e-6)
     byte_s = 8 * layer.mpdu_bytes / PAYLOAD_BYTES / phy_bps
     collision_s = success_s + layer.collision_extra_s(phy_bps)
     return burst_bytes, success_s, min(byte_s, success_s / burst_bytes), collision_s
