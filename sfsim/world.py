@@ -15,6 +15,7 @@ import torch
 
 from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
+from sfsim.errors import SimulationError
 from sfsim.ledger import Ledger
 from sfsim.network import Network, framing, unused_effects
 from sfsim.learning.data import load_dataset
@@ -91,6 +92,9 @@ def build(
     check_memories(scenario, setting)
     env, ledger = simpy.Environment(), Ledger()
     graph, hosts = build_graph(scenario)
+    shared = [name for name, cell in scenario.cell.items() if cell.access != "private"]
+    if shared:  # until the engine knows media: never share silently as private links
+        raise SimulationError(f"cell {shared[0]!r}: the network engine does not share cells yet")
     network = Network(
         env,
         graph,

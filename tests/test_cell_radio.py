@@ -1,4 +1,4 @@
-"""From a declared cell to what its members get: power control, link budget, stale knowledge, duplex, grants."""
+"""From a declared cell to what its members get: power control, link budget, stale knowledge, grants."""
 
 from dataclasses import replace
 from math import inf, log10
@@ -122,7 +122,7 @@ def test_wifi_by_distance() -> None:
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > rates[-1]
     with pytest.raises(
-        ConfigError, match="found 1000 m for 'phone', where the SNR is .* a place that cell 'cell' reaches"
+        ConfigError, match=r"found 1000 m for 'phone', where the SNR is .* a place that cell 'cell' reaches"
     ):
         cell_link(Wifi(), "cell", "phone", 1000.0, down=False)
 
