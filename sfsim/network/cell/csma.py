@@ -20,6 +20,7 @@ from sfsim.network.cell.backoff import Contention, contention
 from sfsim.network.cell.wifi import PAYLOAD_BYTES, SLOT_S, access
 
 _FRAMES = 7  # sizes 2 .. 8 of a collision
+_EXACT = 64  # up to here the backoff of exactly so many contenders is run, beyond it is interpolated
 
 
 def rates(
@@ -42,14 +43,13 @@ def rates(
 
 
 def _grid(contenders: int, limited: bool) -> np.ndarray:
-    """Return rows (n, idle slots, c, shares of sizes 2 ..) around, or up to, so many contenders."""
-    counts = [n for n in range(1, 13) if n < contenders]
-    n = 15
-    while n < contenders:
-        counts.append(n)
-        n = n * 5 // 4
-    counts = (counts if limited else []) + [contenders]
-    return np.array([_row(n, contention(n)) for n in counts])
+    """Return rows (n, idle slots, c, shares of sizes 2 ..) at, around, or (`limited`) up to so many contenders."""
+    counts = list(range(1, min(contenders, 12) + 1))
+    while counts[-1] < contenders:
+        counts.append(counts[-1] * 5 // 4)
+    if contenders <= _EXACT:
+        counts = [n for n in counts if n < contenders] + [contenders]
+    return np.array([_row(n, contention(n)) for n in (counts if limited else counts[-2:])])
 
 
 def _row(n: int, known: Contention) -> list[float]:
