@@ -43,7 +43,7 @@ def rates(
 
 
 def _grid(contenders: int, limited: bool) -> np.ndarray:
-    """Return rows (n, idle slots, c, shares of sizes 2 ..) at, around, or (`limited`) up to so many contenders."""
+    """Return rows (n, idle slots, c, shares of sizes 2 ..) at so many contenders, or (`limited`) up to it."""
     counts = list(range(1, min(contenders, 12) + 1))
     while counts[-1] < contenders:
         counts.append(counts[-1] * 5 // 4)
