@@ -89,7 +89,9 @@ def test_monotone(policy: Policy, rows: list[tuple[float, float, bool, float]], 
     more_cap[0] *= factor
     assert policy.allocate(peak, more_cap, members)[0] >= rate[0] * (1 - 1e-9)
     others = policy.allocate(peak, more_cap, members)[1:]
-    assert (others <= rate[1:] * (1 + 1e-6) + 1e-3).all(), "what one takes, the others lose"
+    # Not with csma: a fast receiver that takes more of the access point's queue shortens its mean access.
+    if not isinstance(policy, Csma):
+        assert (others <= rate[1:] * (1 + 1e-6) + 1e-3).all(), "what one takes, the others lose"
     if isinstance(policy, Csma) and policy.standard == "802.11n":
         return  # a faster PHY rate comes with another burst: not monotone in steps
     more_peak = peak.copy()

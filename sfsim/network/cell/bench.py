@@ -7,9 +7,10 @@ Rates are constant between a start and an end, so the run goes from event to eve
      "clients": [{"rate_bps": ..., "phy_bps": ..., "direction": "up" | "down", "start": s, "bytes": n,
                   "cap_bps": ...}]}
 
-``phy_bps`` and ``cap_bps`` are optional, and so is ``"scheduler": "rr" | "pf"`` of an LTE downlink grid.
-LTE is frequency division duplex: each direction is a cell of its own, and an uplink message waits 10 ms for
-its first grant (measured in ns-3 3.44). Wi-Fi is half duplex.
+``"access": "proportional-fair"`` (for channels that fade) works too. ``phy_bps`` and ``cap_bps`` are
+optional, and so is ``"scheduler": "rr" | "pf"`` of an LTE downlink grid. LTE is frequency division duplex:
+each direction is a cell of its own, and an uplink message waits 10 ms for its first grant (measured in ns-3
+3.44). Wi-Fi is half duplex.
 """
 
 import csv
@@ -63,7 +64,7 @@ class BenchClient:
 class BenchCell:
     """One cell and its messages; keys as in the module's docstring."""
 
-    access: Literal["airtime", "equal-rate", "max-rate", "csma", "lte-grid", "private"]
+    access: Literal["airtime", "equal-rate", "max-rate", "csma", "lte-grid", "private", "proportional-fair"]
     standard: Literal["802.11a", "802.11n", "lte"]
     rb: Annotated[int, Field(ge=6)] = 25
     scheduler: Literal["rr", "pf"] = "rr"
@@ -123,6 +124,7 @@ def _policy(cell: BenchCell, downlink: bool) -> "Policy":
         "equal-rate": policy.EqualRate,
         "max-rate": policy.MaxRate,
         "private": policy.Private,
+        "proportional-fair": policy.ProportionalFair,
     }[cell.access]()
 
 

@@ -10,6 +10,8 @@ Uplink: ``M = max(3, floor(RB / n))``, ``K = min(n, floor(RB / M))``. Downlink r
 of 2 (up to 26 RB), 3 (up to 63) or 4 blocks, and leaves over what does not divide; proportional fair leaves
 nothing.
 
+A header takes at most half of a block: real schedulers do not deal blocks that carry nothing.
+
 Source: equations and h = 5 bytes fitted to ns-3 3.44; group sizes TS 36.213 table 7.1.6.1-1.
 Left out: the steps of the transport block sizes (TS 36.213 table 7.1.7.2.1-1).
 """
@@ -46,5 +48,5 @@ def downlink(scheduler: str, resource_blocks: int, n: int) -> tuple[float, int]:
 
 def rate_alone(peak_bps: np.ndarray, share: float, served: int) -> np.ndarray:
     """Return the rate that is divided by n (or by more airtime) to give a member's own, shape (n,)."""
-    block = peak_bps * _TTI_S / 8 + HEADER_BYTES * (peak_bps > 0)
-    return np.maximum(0.0, block * share - HEADER_BYTES * (peak_bps > 0)) * served * 8 / _TTI_S
+    block = (peak_bps * _TTI_S / 8 + HEADER_BYTES * (peak_bps > 0)) * share
+    return np.maximum(block - HEADER_BYTES, block / 2) * served * 8 / _TTI_S
