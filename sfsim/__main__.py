@@ -22,6 +22,8 @@ codec_app = typer.Typer(no_args_is_help=True, help="Encode and decode your own t
 app.add_typer(codec_app, name="codec")
 show_app = typer.Typer(no_args_is_help=True, help="Draw one part of a world, and print its figures.")
 app.add_typer(show_app, name="show")
+bench_app = typer.Typer(no_args_is_help=True, help="Run the network engine alone, on a scenario in JSON.")
+app.add_typer(bench_app, name="bench")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
@@ -273,6 +275,19 @@ def pathloss(
 
     db = float(path_loss_db(model.lower(), fc_ghz, d2d_m, hbs_m, hut_m))
     print(f'{{"db": {db!r}}}' if as_json else f"{db:.4f} dB")
+
+
+@bench_app.command("cell")
+def bench_cell(
+    cell: Annotated[Path, typer.Argument(metavar="CELL.json", help="One radio cell and its messages.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="CSV: client, start, end.")] = Path("times.csv"),
+) -> None:
+    """Send one message per client through one shared radio cell; write the completion times."""
+    from sfsim import console
+    from sfsim.network.cell.bench import bench
+
+    rows = bench(cell, out)
+    console.line(f"{len(rows)} messages, the last one complete at {max(row[2] for row in rows):g} s: {out}")
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sfsim.declaration.fields import (
     element,
     keys,
     list_words,
+    named,
     names,
     options,
     spell,
@@ -163,14 +164,17 @@ def _walk(kind: Any, loc: Loc) -> tuple[Loc, Any, type | None]:
     chosen = False
     for part in loc:
         choices = options(kind) if kind is not None else []
-        named = next((option for option in choices if part in names(option)), None)
-        if not chosen and len(choices) > 1 and named is not None:
-            kind, chosen = named, True
+        chosen_one = next((option for option in choices if part in names(option)), None)
+        if not chosen and len(choices) > 1 and chosen_one is not None:
+            kind, chosen = chosen_one, True
             continue
         chosen = False
         clean.append(part)
         if isinstance(part, int):
             kind, parent = element(kind, part), None
+            continue
+        if kind is not None and named(kind) is not None:
+            kind, parent = named(kind), None
             continue
         found = classes(kind) if kind is not None else []
         parent = found[0] if len(found) == 1 else None

@@ -84,6 +84,19 @@ def element(kind: Any, index: int = 0) -> Any:
     return None
 
 
+def named(kind: Any) -> Any:
+    """Return the type of what a table of names (``dict[str, X]``) holds, or None.
+
+    >>> named(dict[str, int])
+    <class 'int'>
+    """
+    for option in options(kind):
+        bare = unwrap(option)[0]
+        if get_origin(bare) is dict:
+            return get_args(bare)[1]
+    return None
+
+
 def names(option: Any) -> set[str]:
     """Return the words by which pydantic may name one option of a choice in a place."""
     bare, limits = unwrap(option)

@@ -1,5 +1,6 @@
 """Timelines: what every client was doing, second by second, in one global round."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sfsim.report.delays import PARTS, SERVERS, timelines
@@ -53,6 +54,39 @@ def client_timelines(result: "Result", round: int | None = None) -> "Figure":
         handles = [_swatch(part) for part in PARTS if part in used]
         if handles:
             drawing.legend(handles=handles, loc="outside upper center", ncols=5)
+    return drawing
+
+
+def one_round_of_each(results: Mapping[str, "Result"], round: int = 1) -> "Figure":
+    """Draw the same global round of several runs below one another, on one time axis.
+
+    Parameters
+    ----------
+    results : mapping of str to Result
+        Runs by what to call them.
+    round : int
+        Which global round.
+    """
+    all_lanes = {name: _lanes(result) for name, result in results.items()}
+    spans = {
+        name: _span(
+            result.computations[
+                (result.computations["round"] == round) & ~result.computations["phase"].isin(_WAITING)
+            ],
+            result.messages[result.messages["round"] == round],
+        )
+        for name, result in results.items()
+    }
+    longest_s = max(end_s - start_s for start_s, end_s in spans.values())
+    most = max(len(lanes) for lanes in all_lanes.values())
+    with figure(10, 0.6 + len(results) * (0.8 + 0.2 * most), len(results)) as (drawing, axes):
+        for ax, (name, lanes) in zip(axes[:, 0], all_lanes.items(), strict=True):
+            start_s, end_s = spans[name]
+            _draw(ax, lanes, (start_s, start_s + longest_s))
+            ax.axvline((end_s - start_s) / time_unit(longest_s)[0], color="black", linewidth=1)
+            ax.set_title(f"{name}: global round {round} in {end_s - start_s:.3g} s")
+        handles = [_swatch(part) for part in PARTS]
+        drawing.legend(handles=handles, loc="outside upper center", ncols=5)
     return drawing
 
 

@@ -9,6 +9,7 @@ from sfsim.declaration import Loc, misfit
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.network.declarations import Link
+from sfsim.scenario.cells import check_cells
 from sfsim.scenario.graph import check_graph
 from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, U_SHAPE_SLOTS, Graph, GraphML, Star, at
 
@@ -27,6 +28,7 @@ def check(scenario: "Scenario") -> None:
     _check_learning(scenario)
     _check_codecs(scenario)
     _check_protocol(scenario)
+    check_cells(scenario)
     if isinstance(scenario.topology, Star):
         _check_star(scenario)
     else:
@@ -119,7 +121,7 @@ def _check_codecs(scenario: "Scenario") -> None:
 def _check_star(scenario: "Scenario") -> None:
     for index, group in enumerate(scenario.clients):
         for key in ("uplink", "downlink"):
-            if getattr(group, key) is None:
+            if getattr(group, key) is None and group.cell is None:
                 raise misfit(
                     ("clients", index, key), "nothing", "a link, because each client of a star has its own"
                 )

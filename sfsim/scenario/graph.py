@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sfsim.declaration import Loc, misfit
 from sfsim.errors import did_you_mean
 from sfsim.network.topology import HUB, check_connected, from_links, read_graphml
+from sfsim.scenario.cells import access
 from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, Graph, GraphML, Star, at
 
 if TYPE_CHECKING:
@@ -20,23 +21,25 @@ def build_graph(scenario: "Scenario") -> tuple["nx.DiGraph[str]", dict[str, str]
     -------
     graph : networkx.DiGraph
         Nodes are texts; every edge has an attribute ``link`` (`sfsim.network.declarations.Link`). A party
-        with links of its own is a node by its own name that hangs on its place by them.
+        with links of its own is a node by its own name that hangs on its place by them; these edges also
+        say in ``cell`` which radio cell they lead through (`sfsim.network.cell.radio.CellAccess`, or None).
     hosts : dict of str to str
         The node of each party, in the order clients, main server, fed server. Parties may share a node.
     """
     graph = _without_parties(scenario)
     hosts: dict[str, str] = {}
-    for party, loc, owner, place in _places(scenario):
+    for party, loc, _, place in _places(scenario):
         if place not in graph:
             known = ", ".join(map(str, graph.nodes))
             raise misfit(loc, repr(place), f"a node of the graph: {known}", did_you_mean(place, graph.nodes))
         hosts[party] = place
-        if owner.uplink is not None:
+        ways = access(scenario, party)
+        if ways is not None:
             if party in graph:
                 found = f"links of its own for {party!r}, although the graph has a node of that name"
                 raise misfit(loc, found, "links, or a node of that name")
-            graph.add_edge(party, place, link=owner.uplink)
-            graph.add_edge(place, party, link=owner.downlink)
+            for edge, way in zip(((party, place), (place, party)), ways, strict=True):
+                graph.add_edge(*edge, link=way.link, cell=way.cell)
             hosts[party] = party
     if scenario.fed_server.same_host:
         hosts[FED_SERVER] = hosts[MAIN_SERVER]

@@ -155,6 +155,11 @@ class ClientGroup:
     uplink, downlink : Link, optional
         Their own links, to and from the network. A star needs both; in a graph they are the way to the
         client's node, and without them the client stands at the node itself.
+    cell : str, optional
+        The radio cell that their way to the network leads through, shared with its other clients. They say
+        `distance_m`; or have links of their own, whose rates are then what each would get alone on the air.
+    distance_m : list of float, optional
+        How far each of them is from the cell's centre, in order; one number holds for all.
     start_s : float
         When they join.
     node : str, optional
@@ -169,6 +174,8 @@ class ClientGroup:
     variation: Variation = Field(default_factory=Variation)
     uplink: Link | None = None
     downlink: Link | None = None
+    cell: Name | None = None
+    distance_m: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     start_s: Seconds = 0.0
     node: Name | None = None
     nodes: tuple[Name, ...] | None = None
@@ -179,6 +186,12 @@ class ClientGroup:
             raise misfit(
                 "nodes", "both node and nodes", "one node for all, or nodes with one for each client"
             )
+        if self.distance_m is not None:
+            if len(self.distance_m) == 1:
+                object.__setattr__(self, "distance_m", self.distance_m * self.count)
+            if len(self.distance_m) != self.count:
+                expected = f"one for each of the {self.count} clients, or one for all"
+                raise misfit("distance_m", f"{len(self.distance_m)} distances", expected)
         if self.nodes is not None and len(self.nodes) != self.count:
             raise misfit("nodes", f"{len(self.nodes)} nodes", f"one for each of the {self.count} clients")
 

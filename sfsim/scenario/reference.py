@@ -17,6 +17,7 @@ from sfsim.declaration.fields import (
     element,
     keys,
     list_words,
+    named,
     options,
     spell,
     tag,
@@ -85,6 +86,8 @@ def _kind(info: FieldInfo) -> str:
     if tables:
         plain = [describe(option) for option in options(kind) if not classes(option)]
         return list_words([*plain, f"a table or path: `[{first_place(tables[0])}]`"])
+    if named(kind) is not None and classes(named(kind)):
+        return f"tables by name: `[{first_place(classes(named(kind))[0])}]`"
     if entry is not None and classes(entry):
         return f"a list of tables: `[[{first_place(classes(entry)[0])}]]`"
     return describe(kind)

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from sfsim.declaration import declaration
 from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid, LossName, Optimiser
+from sfsim.network.cell import AnyCell
 from sfsim.scenario.checks import check
 from sfsim.scenario.parts import (
     AnyTopology,
@@ -89,6 +90,8 @@ class Scenario:
         Trains the server-side model.
     fed_server : FedServer
         Averages client-side models.
+    cell : dict of Cell
+        Radio cells that clients share, by name.
     topology : Topology
         How parties are connected.
     network : NetworkTable
@@ -123,6 +126,7 @@ class Scenario:
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
     main_server: Server
     fed_server: FedServer = Field(default_factory=FedServer)
+    cell: dict[Name, AnyCell] = Field(default_factory=dict)
     topology: AnyTopology = Field(default_factory=Star)
     network: NetworkTable = Field(default_factory=NetworkTable)
     target: Target | None = None

@@ -47,6 +47,8 @@ def _widen(value: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
     if value.get("type") == "array" and "items" in value:
         item = _widen(value["items"], tables)
         return {"anyOf": [value | {"items": item}, item]}
+    if isinstance(value.get("additionalProperties"), dict):
+        return value | {"additionalProperties": _widen(value["additionalProperties"], tables)}
     named = [
         option["$ref"].rpartition("/")[2] for option in [value, *value.get("oneOf", [])] if "$ref" in option
     ]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from sfsim.channel import Constant
 from sfsim.network.declarations import Link
+from sfsim.scenario.cells import access
 
 if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario
@@ -15,12 +16,25 @@ def client_rows(scenario: "Scenario") -> list[dict[str, str]]:
         {
             "client": name,
             "device": group.device.name,
-            "uplink": link_words(group.uplink),
-            "downlink": link_words(group.downlink),
+            "uplink": _way_words(scenario, name, 0),
+            "downlink": _way_words(scenario, name, 1),
             "start": f"{group.start_s:g} s",
         }
         for name, group in scenario.groups.items()
     ]
+
+
+def _way_words(scenario: "Scenario", client: str, side: int) -> str:
+    ways = access(scenario, client)
+    if ways is None:
+        return "-"
+    group = scenario.groups[client]
+    if group.cell is None:
+        return link_words(ways[side].link)
+    if group.distance_m is None:
+        return f"cell {group.cell}, alone {link_words(ways[side].link)}"
+    distance_m = group.distance_m[group.client_names.index(client)]
+    return f"cell {group.cell} at {distance_m:g} m, {ways[side].link.latency_s * 1e3:g} ms"
 
 
 def link_words(link: Link | None) -> str:

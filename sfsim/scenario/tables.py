@@ -4,7 +4,7 @@ The types of the declarations say what a value means, so nothing here knows a ke
 
 * a text where a table is expected is the path of a TOML file, relative to the file that says so;
 * ``profile = "file.toml"`` in a table takes that file's keys, and the table's own keys replace them;
-* one table where a list of tables is expected is a list of one; the same for texts;
+* one table where a list of tables is expected is a list of one; the same for texts and numbers;
 * a list (or a file of ``[[stage]]`` tables) where a codec is expected is a chain;
 * a text where a path is expected becomes absolute, and must exist.
 """
@@ -22,6 +22,7 @@ from sfsim.declaration.fields import (
     describe,
     element,
     keys,
+    named,
     options,
     spell,
     tag,
@@ -125,13 +126,15 @@ class Tables:
             self._check_stage(value, chain, tables, loc, source)
         entry = element(kind)
         if entry is not None and not isinstance(value, list):
-            single = dict if classes(entry) else str
+            single = dict if classes(entry) else (int, float) if unwrap(entry)[0] is float else str
             value = [value] if isinstance(value, single) else value
         if isinstance(value, list) and entry is not None:
             return [
                 self._read(item, element(kind, index), (*loc, index), source)
                 for index, item in enumerate(value)
             ]
+        if isinstance(value, dict) and named(kind) is not None:
+            return {key: self._read(item, named(kind), (*loc, key), source) for key, item in value.items()}
         return self._read_table(value, kind, loc, source) if isinstance(value, dict) else value
 
     def _read_table(self, value: dict[str, Any], kind: Any, loc: Loc, source: "_Source") -> dict[str, Any]:
@@ -203,6 +206,8 @@ class _Source:
 def _kind_below(kind: Any, part: str | int, value: Any) -> Any:
     if isinstance(part, int):
         return element(kind, part)
+    if named(kind) is not None:
+        return named(kind)
     cls = choose(kind, value)
     info = keys(cls).get(part) if cls else None
     return allowed(info) if info is not None else Any

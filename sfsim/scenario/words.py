@@ -4,7 +4,7 @@ import inspect
 import re
 from dataclasses import is_dataclass
 
-from sfsim.declaration.fields import allowed, classes, element, keys
+from sfsim.declaration.fields import allowed, classes, element, keys, named
 from sfsim.scenario.scenario import Scenario
 
 Path = tuple[str, ...]
@@ -59,6 +59,8 @@ def all_tables() -> dict[Path, list[type]]:
                 kind = allowed(info)
                 inner = classes(kind) or (classes(element(kind)) if element(kind) is not None else [])
                 visit((*path, key), inner)
+                if named(kind) is not None:
+                    visit((*path, key, "NAME"), classes(named(kind)))
 
     visit((), [Scenario])
     return found

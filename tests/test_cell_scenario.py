@@ -1,0 +1,84 @@
+"""Cells in scenarios: ``[cell.NAME]``, clients that name their cell, the graph that follows, and errors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfsim.errors import ConfigError, SimulationError
+from sfsim.scenario import build_graph, load
+
+FILE = Path(__file__).resolve().parents[1] / "scenarios" / "lte-cell.toml"
+
+
+def test_the_lte_cell() -> None:
+    scenario = load(FILE)
+    graph, hosts = build_graph(scenario)
+    up, down = graph.edges["phone-3", "hub"], graph.edges["hub", "phone-3"]
+    assert hosts["phone-3"] == "phone-3"
+    assert (up["cell"].cell, up["cell"].client, up["cell"].down) == ("lte", "phone-3", False)
+    assert down["cell"].down
+    assert graph.edges["main server", "hub"]["cell"] is None
+    means = [graph.edges[f"phone-{k}", "hub"]["link"].channel.mean_snr_db for k in range(10)]
+    assert means == sorted(means, reverse=True)
+    assert up["link"].latency_s == scenario.cell["lte"].latency_s
+    assert scenario.summary_rows()[3]["uplink"] == "cell lte at 200 m, 4 ms"
+
+
+def test_a_scenario_with_cells_survives_being_written_out() -> None:
+    scenario = load(FILE, {"cell.lte.tdd_special": [6, 4, 4]})
+    assert scenario.to_table()["cell"]["lte"]["tdd_special"] == [6, 4, 4]
+
+
+def test_clients_with_channels_of_their_own() -> None:
+    links = {
+        "uplink": {"latency_s": 0.01, "channel": {"kind": "constant", "rate_bps": 3e6}},
+        "downlink": {"latency_s": 0.01, "rate_bps": 9e6},
+    }
+    own = load(
+        FILE, {"clients.0": {"name": "pi", "device": "devices/raspberry-pi-4.toml", "cell": "lte", **links}}
+    )
+    graph, _ = build_graph(own)
+    assert graph.edges["pi", "hub"]["cell"].cell == "lte"
+    assert graph.edges["pi", "hub"]["link"].channel.rate_bps == 3e6
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"cell.lte.acces": "csma"},
+            "found an unknown key, expected a key of this table. Did you mean 'access'?",
+        ),
+        ({"cell.lte.kind": "lte"}, "cell.lte.kind: found 'lte', expected 'cellular' or 'wifi'"),
+        (
+            {"clients.phone.cell": "lta"},
+            "found 'lta', expected the name of a cell (lte). Did you mean 'lte'?",
+        ),
+        (
+            {"clients.phone.distance_m": [5, 6]},
+            "found 2 distances, expected one for each of the 10 clients, or one for all",
+        ),
+        ({"clients.phone.distance_m": 0}, "found 0, expected a number greater than 0"),
+        ({"cell.spare": {"kind": "wifi"}}, "found a cell without clients, expected a client that names it"),
+        (
+            {"cell.lte.fading": "none", "clients.phone.distance_m": 9000},
+            "found 9000 m for 'phone-0', where the SNR is -38.5 dB, expected a place that cell 'lte' reaches",
+        ),
+    ],
+)
+def test_errors(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(FILE, changes)
+    assert text in str(error.value)
+
+
+def test_a_number_stands_for_a_list_of_one() -> None:
+    assert load(FILE, {"clients.phone.distance_m": 80}).clients[0].distance_m == (80.0,) * 10
+
+
+def test_shared_cells_do_not_run_as_private_links_in_silence() -> None:
+    from sfsim import world
+
+    with pytest.raises(SimulationError, match="cell 'lte': the network engine does not share cells yet"):
+        world.build(load(FILE))
