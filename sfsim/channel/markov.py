@@ -43,7 +43,7 @@ class MarkovChannel(Channel):
 
     Source: Wang and Moayeri, "Finite-state Markov channel: a useful model for radio communication channels",
     IEEE Trans. Vehicular Technology 44(1), 1995.
-    Left out: a way to skip steps; the first question about a late time walks there from time 0 (0.2 us per step).
+    Left out: a way to skip steps; the first question about a late time walks there from 0 (0.2 us per step).
     """
 
     kind: Literal["fsmc"] = "fsmc"
