@@ -13,7 +13,7 @@ from math import inf
 
 import numpy as np
 
-from sfsim.channel import Cqi
+from sfsim.channel import Shannon
 from sfsim.network.cell import policy as policies
 from sfsim.network.cell.declarations import Cellular, Wifi
 from sfsim.network.cell.policy import Members, Policy, Weights
@@ -179,7 +179,7 @@ def policy_of(cell: Cellular | Wifi, *, down: bool, mean_snr_db: float | None = 
         )
     if cell.access == "ofdma":
         modem = cell.downlink_snr_to_rate if down else cell.uplink_snr_to_rate
-        gap = 1.0 if isinstance(modem, Cqi) else 10 ** (modem.gap_db / 10)
+        gap = 10 ** (modem.gap_db / 10) if isinstance(modem, Shannon) else 1.0
         return policies.Ofdma(budget, gap=gap, sub_bands=cell.sub_bands)
     if cell.access == "lte-grid":
         return policies.LteGrid(budget, cell.resource_blocks, cell.grid_scheduler, down)
