@@ -12,7 +12,11 @@ from sfsim.payload import Outgoing
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload that was delivered; times in simulated seconds."""
+    """A payload that was delivered; times in simulated seconds.
+
+    ``missing`` are the byte ranges ``[start, end)`` of the payload that an unreliable transport lost; in
+    order, none by default.
+    """
 
     message_id: int
     source: str
@@ -20,6 +24,7 @@ class Message:
     outgoing: Outgoing
     queued_s: float
     delivered_s: float
+    missing: tuple[tuple[int, int], ...] = ()
 
     @property
     def kind(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from math import inf
+from typing import Generic, TypeVar
 from zlib import crc32
 
 import simpy
@@ -10,19 +11,21 @@ import simpy
 from sfsim.ledger import MessageRecord
 from sfsim.network.delivery import Attempt
 from sfsim.network.flow import Flow
-from sfsim.network.link import NetworkLink
+from sfsim.network.link import LinkState
 from sfsim.payload import Outgoing
+
+LinkT = TypeVar("LinkT", bound=LinkState)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Transfer:
+class Transfer(Generic[LinkT]):
     """State of one message between `send` and its delivery; bytes are wire bytes of one hop."""
 
     message_id: int
     source: str
     destination: str
     outgoing: Outgoing
-    route: tuple[NetworkLink, ...]
+    route: tuple[LinkT, ...]
     queued_s: float
     event: simpy.Event
     rounds: Iterator[Attempt] = field(default_factory=lambda: iter(()))
@@ -35,6 +38,7 @@ class Transfer:
     begun_bytes: int = 0
     crossed_bytes: int = 0
     lost_bytes: int = 0
+    missing: tuple[tuple[int, int], ...] = ()
 
     @property
     def label(self) -> str:

@@ -1,0 +1,217 @@
+"""What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+import simpy
+
+from sfsim.errors import NetworkError, SimulationError, did_you_mean
+from sfsim.ledger import Ledger
+from sfsim.network.declarations import Framing, Link
+from sfsim.network.fluid import LOW
+from sfsim.network.link import LinkState
+from sfsim.network.message import Inbox, Message
+from sfsim.network.routing import Router
+from sfsim.network.transfer import Transfer
+from sfsim.payload import Outgoing
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+LinkT = TypeVar("LinkT", bound=LinkState)
+ARRIVES = np.iinfo(np.int64).max  # the hop at which a packet is lost that no link loses
+Luck = Callable[[int, int], np.ndarray]
+
+
+class MessageNetwork(Generic[LinkT]):
+    """Delivers messages between parties over a graph of links.
+
+    An engine derives from it and says how: `_link`, `_begin`, `_settle` and `_under_way`.
+
+    Parameters
+    ----------
+    env : simpy.Environment
+        The clock.
+    graph : networkx.DiGraph
+        Nodes by name; each edge carries a `Link` in its attribute ``link`` (see `sfsim.network.topology`).
+    hosts : mapping of str to str
+        The node that each party stands at.
+    framing : Framing
+        Headers that every packet pays for.
+    seed : int
+        The seed of fades and losses.
+    ledger : Ledger
+        Takes one MessageRecord per message and, at `finish`, one LinkRecord per link.
+    clients : collection of str
+        Which parties are clients: decides the direction "up", "down", "peer" or "core" of a record.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        graph: "nx.DiGraph",
+        hosts: Mapping[str, str],
+        framing: Framing,
+        seed: int,
+        ledger: Ledger,
+        clients: Collection[str] = (),
+    ) -> None:
+        for party, node in hosts.items():
+            if node not in graph:
+                raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
+        self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
+        self._hosts, self._clients = dict(hosts), frozenset(clients)
+        self._router = Router(graph)
+        self.links: dict[tuple[str, str], LinkT] = {
+            (source, destination): self._link(source, destination, data["link"])
+            for source, destination, data in graph.edges(data=True)
+        }
+        self._inboxes = {party: Inbox(env) for party in hosts}
+        self._num_sent = 0
+        self._pair_counts: dict[tuple[str, str], int] = {}
+        self._in_flight: dict[int, Transfer[LinkT]] = {}
+        self._arrived: list[Transfer[LinkT]] = []
+        self._sent_bytes = self._received_bytes = self._lost_bytes = 0
+
+    def inbox(self, party: str) -> Inbox:
+        """Return where messages to `party` arrive."""
+        self._check_party(party)
+        return self._inboxes[party]
+
+    def send(self, source: str, destination: str, outgoing: Outgoing) -> simpy.Event:
+        """Start to send; the event fires with the `Message` once it stands in the destination's inbox.
+
+        Raises NetworkError for an unknown party, or when no route leads to it.
+        """
+        self._check_party(source)
+        self._check_party(destination)
+        edges = self._router.route(self._hosts[source], self._hosts[destination])
+        route = tuple(self.links[edge] for edge in edges)
+        transfer = Transfer(
+            message_id=self._num_sent,
+            source=source,
+            destination=destination,
+            outgoing=outgoing,
+            route=route,
+            queued_s=float(self._env.now),
+            event=self._env.event(),
+        )
+        self._num_sent += 1
+        self._in_flight[transfer.message_id] = transfer
+        if not route:  # both parties share a machine
+            transfer.first_s = float(self._env.now)
+            self._after(0.0, lambda: self._arrive(transfer))
+            return transfer.event
+        for link in route:
+            link.messages += 1
+        self._begin(transfer)
+        return transfer.event
+
+    def finish(self) -> None:
+        """Write the records of links, and of messages that were still under way."""
+        self._settle()
+        for transfer in self._in_flight.values():
+            self._ledger.messages.append(transfer.record(inf, self._clients))
+        self._ledger.links.extend(link.record() for link in self.links.values())
+
+    def check_conservation(self) -> None:
+        """Raise SimulationError unless no byte appeared or vanished.
+
+        Bytes handed to links = received + lost + under way; and for each link the engine's own integral of
+        rate over time = wire bytes that crossed it + what has crossed of those still crossing, to 1e-9
+        relative.
+        """
+        self._settle()
+        under_way, crossed_bits = self._under_way()
+        found = self._received_bytes + self._lost_bytes + under_way
+        if self._sent_bytes != found:
+            raise SimulationError(f"bytes sent {self._sent_bytes} != received + lost + under way {found}")
+        for link in self.links.values():
+            bits = link.wire_bytes * 8.0 + crossed_bits.get(link, 0.0)
+            carried_bits, _ = link.totals()
+            if abs(carried_bits - bits) > 1e-9 * max(bits, 8.0):
+                raise SimulationError(
+                    f"link {link.name!r} carried {carried_bits / 8!r} bytes by its rates, "
+                    f"but messages of {bits / 8!r} bytes crossed it"
+                )
+
+    def _link(self, source: str, destination: str, link: Link) -> LinkT:
+        """Put one link into operation."""
+        raise NotImplementedError
+
+    def _begin(self, transfer: Transfer[LinkT]) -> None:
+        """Start a message that has at least one hop to go; `_arrive` says that it is there."""
+        raise NotImplementedError
+
+    def _settle(self) -> None:
+        """Bring all counters up to now."""
+        raise NotImplementedError
+
+    def _under_way(self) -> tuple[int, dict[LinkT, float]]:
+        """Return the bytes on their way, and for each link the bits of them that have just crossed it."""
+        raise NotImplementedError
+
+    def _check_party(self, party: str) -> None:
+        if party not in self._hosts:
+            raise _unknown(f"there is no party {party!r} in the network", party, self._hosts)
+
+    def _luck(self, transfer: Transfer[LinkT]) -> Luck | None:
+        """Return what decides ``(attempt, packets) -> the hop that loses each packet``, shape (packets,).
+
+        The first link of the route that loses a packet counts; `ARRIVES` where none does. None: no link of
+        the route ever loses one.
+        """
+        lossy = [(hop, link) for hop, link in enumerate(transfer.route) if link.loss is not None]
+        if not lossy:
+            return None
+        # A message is known by its place among those of the same two parties: no codec changes that.
+        pair = (transfer.source, transfer.destination)
+        index = self._pair_counts[pair] = self._pair_counts.get(pair, -1) + 1
+
+        def lost_at(attempt: int, packets: int) -> np.ndarray:
+            hops = np.full(packets, ARRIVES)
+            for hop, link in reversed(lossy):
+                name = f"{link.name}: {transfer.source} -> {transfer.destination}"
+                assert link.loss is not None
+                hops[link.loss.lost(self._seed, name, index, attempt, packets)] = hop
+            return hops
+
+        return lost_at
+
+    def _arrive(self, transfer: Transfer[LinkT]) -> None:
+        if not self._arrived:
+            self._after(0.0, self._hand_over, LOW)
+        self._arrived.append(transfer)
+
+    def _hand_over(self) -> None:
+        """Deliver what arrived at this instant, in send order."""
+        arrived, self._arrived = self._arrived, []
+        now = float(self._env.now)
+        for transfer in sorted(arrived, key=lambda transfer: transfer.message_id):
+            del self._in_flight[transfer.message_id]
+            self._ledger.messages.append(transfer.record(now, self._clients))
+            message = Message(
+                message_id=transfer.message_id,
+                source=transfer.source,
+                destination=transfer.destination,
+                outgoing=transfer.outgoing,
+                queued_s=transfer.queued_s,
+                delivered_s=now,
+                missing=transfer.missing,
+            )
+            self._inboxes[transfer.destination].put(message)
+            transfer.event.succeed(message)
+
+    def _after(self, delay_s: float, action: Callable[[], None], priority: int = 1) -> None:
+        event = simpy.Event(self._env)
+        event._ok, event._value = True, None
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: action())
+        self._env.schedule(event, priority=priority, delay=delay_s)  # type: ignore[arg-type]
+
+
+def _unknown(text: str, word: str, choices: Iterable[str]) -> NetworkError:
+    hint = did_you_mean(word, choices)
+    return NetworkError(f"{text}. {hint}" if hint else text)
