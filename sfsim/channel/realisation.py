@@ -1,5 +1,7 @@
 """What every channel is: a declaration, and its realisation, a function of simulated time."""
 
+import numpy as np
+
 from sfsim.declaration import declaration
 
 
@@ -20,6 +22,18 @@ class Realisation:
         """
         self.queries += 1
         return self._segment(time_s)
+
+    def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pieces from `time_s` on, as many as come cheaply: ends in s and rates, shape (n,) each.
+
+        They say what `segment` says; n is at least 1.
+        """
+        self.queries += 1
+        return self._ahead(time_s)
+
+    def _ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
+        rate_bps, until_s = self._segment(time_s)
+        return np.array([until_s]), np.array([rate_bps])
 
     def _segment(self, time_s: float) -> tuple[float, float]:
         raise NotImplementedError

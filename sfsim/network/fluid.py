@@ -54,6 +54,7 @@ class FluidEngine:
         self._num_queued = 0
         self._soonest_s = inf
         self._adopt(state.tables())
+        self._step = steps.fast_step(self.tables, self._new)
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
         self._free = list(range(len(self._flows)))[::-1]
         self.num_wakes = 0
@@ -220,7 +221,7 @@ class FluidEngine:
             self._follow(ended, now, now + tolerance_s)
         num_new = self._admit(ended, now) if self._pending else 0
         tables = self.tables
-        self._soonest_s = self._steps.step(tables, now, tolerance_s, self._new, num_new)
+        self._soonest_s = self._step(tables, now, tolerance_s, self._new, num_new)
         while self._counts[self._state.NUM_OUT]:
             self._call_in(now)
         if self._counts[self._state.NUM_DONE]:

@@ -53,18 +53,24 @@ class Message:
 
 
 class Inbox:
-    """Delivered messages in order of (time, send order), and whoever waits for one."""
+    """Delivered messages in order of (time, send order), and whoever waits for one.
+
+    With ``open = False`` nobody will ever ask for them: messages are delivered and forgotten.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         self._env = env
         self._messages: deque[Message] = deque()
         self._waiting: list[tuple[str | None, str | None, simpy.Event]] = []
+        self.open = True
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def put(self, message: Message) -> None:
         """Hand `message` to the first process that waits for one like it, or keep it."""
+        if not self.open:
+            return
         for place, (kind, sender, event) in enumerate(self._waiting):
             if _matches(message, kind, sender):
                 del self._waiting[place]
