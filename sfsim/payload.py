@@ -1,10 +1,9 @@
 """Outgoing: what a party hands to the network, encoded bytes and what the ledger will say about them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One payload on its way out.
 
     Parameters

@@ -1,7 +1,6 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -94,8 +93,7 @@ class MessageNetwork(Generic[LinkT]):
             way = self._find_way(source, destination)
         number = self._num_sent
         self._num_sent = number + 1
-        transfer = Transfer(self._env, number, way, outgoing, self._env.now)
-        transfer.callbacks = [self._deliver]
+        transfer = Transfer(self._env, number, way, outgoing, self._env.now, self._deliver)
         self._in_flight[number] = transfer
         if way.links:
             way.messages += 1
@@ -208,6 +206,7 @@ class MessageNetwork(Generic[LinkT]):
         """Hand a message over: first callback of its transfer, before whoever waits for the delivery."""
         transfer: Transfer[LinkT] = event  # type: ignore[assignment]
         del self._in_flight[transfer.message_id]
+        self._received_bytes += transfer.net_bytes
         now = self._env.now
         if self._ledger is not None:
             self._ledger.messages.append(transfer.record(now))
@@ -237,7 +236,7 @@ def _received(transfer: Transfer[LinkT]) -> Outgoing:
     payload = bytearray(transfer.outgoing.payload)
     for start, end in transfer.missing:
         payload[start:end] = bytes(end - start)
-    return replace(transfer.outgoing, payload=bytes(payload))
+    return transfer.outgoing._replace(payload=bytes(payload))
 
 
 def _direction(from_client: bool, to_client: bool) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,6 +88,7 @@ class Route:
 
     links: tuple[FluidLink, ...]
     stale: bool = True
+    special: bool = True  # there is something to look at whenever a flow starts on it
     number: int = NONE  # the solver's class of flows that cross the same shared links
     private: tuple[FluidLink, ...] = ()
     cap_bps: float = inf
@@ -95,28 +96,44 @@ class Route:
     followed: tuple[FluidLink, ...] = ()  # shared ones
 
 
-@dataclass(eq=False, slots=True)
 class Flow:
     """Bits on their way over a route of links.
 
     ``first_s`` is when it first had a rate, ``sharing_s`` the seconds it lost to others: the integral of
     ``1 - rate / alone`` where ``alone`` is the rate it would have had without them.
+
+    Parameters
+    ----------
+    engine, bits, route, done, owner, cap_bps, weight
+        As `FluidEngine.start` says.
     """
 
-    engine: "FluidEngine"
-    route: Route
-    bits: float
-    done: "Callable[[Flow], None]"
-    owner: object
-    cap_bps: float
-    weight: float
-    slot: int = NONE
-    order: int = 0
+    # Most flows keep these: a message costs what is set for it, so nothing is set that need not be.
+    slot = NONE
+    order = 0
     private: tuple[FluidLink, ...] = ()
     pace: "Pace | None" = None
-    ended: bool = False
-    _first_s: float = inf
-    _sharing_s: float = 0.0
+    ended = False
+    final_first_s = inf
+    final_sharing_s = 0.0
+
+    def __init__(
+        self,
+        engine: "FluidEngine",
+        bits: float,
+        route: Route,
+        done: "Callable[[Any], None]",
+        owner: object,
+        cap_bps: float,
+        weight: float,
+    ) -> None:
+        self.engine = engine
+        self.bits = bits
+        self.route = route
+        self.done = done
+        self.owner = owner
+        self.cap_bps = cap_bps
+        self.weight = weight
 
     @property
     def active(self) -> bool:
@@ -143,9 +160,9 @@ class Flow:
     @property
     def first_s(self) -> float:
         """When it first had a rate; infinity: not yet."""
-        return self.engine.first_s(self) if self.slot >= 0 else self._first_s
+        return self.engine.first_s(self) if self.slot >= 0 else self.final_first_s
 
     @property
     def sharing_s(self) -> float:
         """Seconds lost to others."""
-        return self.engine.sharing_s(self) if self.slot >= 0 else self._sharing_s
+        return self.engine.sharing_s(self) if self.slot >= 0 else self.final_sharing_s

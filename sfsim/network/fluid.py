@@ -8,7 +8,7 @@ become resources of the solver when a second flow comes, and are parts of caps a
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from math import inf, ulp
+from math import inf
 
 import numpy as np
 import simpy
@@ -22,20 +22,29 @@ LOW = 2
 # A flow is done when less than this is left to do. A tolerance in time, not in bytes: a byte tolerance can be
 # shorter than the clock's resolution and stop time for ever, and a smaller one lets equal flows drift apart.
 TOLERANCE_S = 1e-9
+_ROUNDING = 4 * 2.0**-52  # four roundings of the clock, relative
+_NUM_DONE, _NUM_OUT = 7, 8  # entries of the solver's counts
 _SPARE = 64  # resources that may be used by a single flow before they are made parts of caps again
 
 
 class FluidEngine:
     """Moves flows over links in the simulated time of `env`.
 
+    Parameters
+    ----------
+    env : simpy.Environment
+        The clock.
+    timed : bool
+        Flows that have ended still know ``first_s`` and ``sharing_s``.
+
     The state (``flows``, their rates, what links carry) is open to read at any instant; call `settle` first to
     bring integrals up to that instant.
     """
 
-    def __init__(self, env: simpy.Environment) -> None:
+    def __init__(self, env: simpy.Environment, timed: bool = True) -> None:
         from sfsim.network.solver import state, steps
 
-        self._env = env
+        self._env, self._timed = env, timed
         self._steps, self._state = steps, state
         self._pending: list[Flow] = []
         self._timers: list[float] = []  # instants for which a wake-up is already in SimPy's queue
@@ -126,10 +135,14 @@ class FluidEngine:
         """
         if not isinstance(route, Route):
             route = self.route(route)
-        flow = Flow(self, route, float(bits), done, owner, cap_bps, weight)
-        if not self._pending:
+        return self.launch(Flow(self, float(bits), route, done, owner, cap_bps, weight))
+
+    def launch(self, flow: Flow) -> Flow:
+        """Start a flow that has been made ready."""
+        pending = self._pending
+        if not pending:
             self._wake_at(self._env.now)
-        self._pending.append(flow)
+        pending.append(flow)
         return flow
 
     def set_cap(self, flow: Flow, cap_bps: float) -> None:
@@ -201,44 +214,45 @@ class FluidEngine:
     def _wake(self, event: simpy.Event) -> None:
         event.callbacks = self._callbacks  # type: ignore[assignment]  # one event serves all wake-ups
         heappop(self._timers)
-        now = float(self._env.now)
-        tolerance_s = max(TOLERANCE_S, 4 * ulp(now))
+        now = self._env.now
+        tolerance_s = max(TOLERANCE_S, now * _ROUNDING)
         horizon_s = now + tolerance_s
-        if self._pending or self._soonest_s <= horizon_s or (self._queue and self._queue[0][0] <= horizon_s):
-            self._advance(now, tolerance_s)
+        queue = self._queue
+        queued = queue and queue[0][0] <= horizon_s
+        if self._pending or self._soonest_s <= horizon_s or queued:
+            self.num_wakes += 1
+            ended: list[Flow] = []
+            if queued:
+                self._steps.finish(self.tables, now, tolerance_s)
+                self._end(ended, now)
+                self._follow(ended, now, horizon_s)
+            num_new = self._admit(ended, now) if self._pending else 0
+            self._soonest_s = self._step(self.tables, now, tolerance_s, self._new, num_new)
+            counts = self._counts
+            if counts[_NUM_OUT]:
+                self._call_in(now)
+            if counts[_NUM_DONE]:
+                self._end(ended, now)
+            if ended:
+                if len(ended) > 1:
+                    ended.sort(key=_order)
+                for flow in ended:
+                    flow.done(flow)
         next_s = self._soonest_s
-        if self._queue and self._queue[0][0] < next_s:
-            next_s = self._queue[0][0]
+        if queue and queue[0][0] < next_s:
+            next_s = queue[0][0]
         if next_s < inf:
             self._wake_at(next_s)
-
-    def _advance(self, now: float, tolerance_s: float) -> None:
-        self.num_wakes += 1
-        ended: list[Flow] = []
-        if self._queue and self._queue[0][0] <= now + tolerance_s:
-            self._steps.finish(self.tables, now, tolerance_s)
-            self._end(ended, now)
-            self._follow(ended, now, now + tolerance_s)
-        num_new = self._admit(ended, now) if self._pending else 0
-        tables = self.tables
-        self._soonest_s = self._step(tables, now, tolerance_s, self._new, num_new)
-        while self._counts[self._state.NUM_OUT]:
-            self._call_in(now)
-        if self._counts[self._state.NUM_DONE]:
-            self._end(ended, now)
-        if len(ended) > 1:
-            ended.sort(key=_order)
-        for flow in ended:
-            flow.done(flow)
 
     # Flows come and go
 
     def _admit(self, ended: list[Flow], now: float) -> int:
         """File the flows that came at this instant; return how many the solver has to take in."""
         pending, self._pending = self._pending, []
+        order = self._num_ordered
         for flow in pending:
-            self._num_ordered += 1
-            flow.order = self._num_ordered
+            order += 1
+            flow.order = order
             if flow.bits == 0:
                 continue
             route = flow.route
@@ -249,29 +263,32 @@ class FluidEngine:
                     link.flow, link.base_bits, link.base_s, link.base_idle_s = flow, flow.bits, now, 0.0
                 else:
                     self._share(link, now)
+        self._num_ordered = order
+        free, flows, new = self._free, self._flows, self._new_view
         place = 0
         for flow in pending:
             if flow.bits == 0:
                 flow.ended = True
-                flow._first_s = now
+                flow.final_first_s = now
                 ended.append(flow)
                 continue
             route = flow.route
-            if route.stale:
-                self._refresh(route, now)
-            for link in route.followed:
-                self._keep_up(link, now)
-            if route.cap_bps == 0 and not route.varying:
-                self._refuse(flow, now)
-            if not self._free:
+            if route.special:
+                if route.stale:
+                    self._refresh(route, now)
+                for link in route.followed:
+                    self._keep_up(link, now)
+                if route.cap_bps == 0 and not route.varying:
+                    self._refuse(flow, now)
+            if not free:
                 self._more_flows()
-            flow.slot = slot = self._free.pop()
-            self._flows[slot] = flow
+                free = self._free
+            flow.slot = slot = free.pop()
+            flows[slot] = flow
             flow.private = route.private
             if route.varying:
                 self._start_paced(flow, now)
                 continue
-            new = self._new_view
             if place + 6 > len(new):
                 self._new = np.concatenate((self._new, np.zeros_like(self._new)))
                 new = self._new_view = memoryview(self._new)
@@ -287,19 +304,20 @@ class FluidEngine:
 
     def _end(self, ended: list[Flow], now: float) -> None:
         """Release the flows that the solver has finished."""
-        count = self._counts[self._state.NUM_DONE]
+        count = self._counts[_NUM_DONE]
+        flows = self._flows
         for slot in self.tables.done[:count].tolist():
-            flow = self._flows[slot]
-            assert flow is not None
+            flow: Flow = flows[slot]  # type: ignore[assignment]
             self._release(flow, now)
             ended.append(flow)
-        self._counts[self._state.NUM_DONE] = 0
+        self._counts[_NUM_DONE] = 0
 
     def _release(self, flow: Flow, now: float) -> None:
         slot = flow.slot
-        flow._first_s, flow._sharing_s = self._first_view[slot], self._sharing_view[slot]
-        if flow.pace is not None:
-            flow._first_s = min(flow._first_s, flow.pace.first_s)
+        if self._timed:
+            flow.final_first_s, flow.final_sharing_s = self._first_view[slot], self._sharing_view[slot]
+            if flow.pace is not None:
+                flow.final_first_s = min(flow.final_first_s, flow.pace.first_s)
         if flow.private:
             idle_s = self._idle_view[slot]
             if flow.pace is not None:
@@ -349,6 +367,7 @@ class FluidEngine:
         route.followed = tuple(link for link in route.links if link.at >= 0 and link.changes_at_s < inf)
         route.number = self._class_of(tuple(sorted({link.at for link in route.links if link.at >= 0})))
         route.stale = False
+        route.special = bool(route.followed) or (route.cap_bps == 0 and not route.varying)
 
     def _class_of(self, resources: tuple[int, ...]) -> int:
         number = self._classes.get(resources)
@@ -384,7 +403,7 @@ class FluidEngine:
         row["carried"] = row["busy"] = row["sharing"] = row["used"] = row["peaks"] = 0.0
         row["last"], row["budget"], row["level"] = now, link.capacity_bps, inf
         for route in link.routes:
-            route.stale = True
+            route.stale = route.special = True
         flow, link.flow = link.flow, None
         if flow is not None and flow.slot >= 0:
             self._detach(link, flow, now)
@@ -416,7 +435,7 @@ class FluidEngine:
             del self._shared[link]
             link.at = NONE
             for route in link.routes:
-                route.stale = True
+                route.stale = route.special = True
         for flow in moved:
             self._reroute(flow, now)
         for key in [key for key in self._classes if not lonely.keys().isdisjoint(key)]:
@@ -549,17 +568,18 @@ class FluidEngine:
 
     def _call_in(self, now: float) -> None:
         """Make flows that run at their own pace go through the solver: their way may become full."""
-        state, tables = self._state, self.tables
-        first = self._counts[state.NUM_DONE]
-        for slot in tables.done[first : first + self._counts[state.NUM_OUT]].tolist():
-            flow = self._flows[slot]
-            assert flow is not None and flow.pace is not None
-            bits = flow.pace.left_bits(now)
-            self._credit(flow, bits)
-            flow.pace.note(now)
-            tables.flows["bits"][slot] = bits
-            self._run_paced(flow, now, bits, False)
-        self._soonest_s = self._steps.solve(tables, now)
+        tables, counts = self.tables, self._counts
+        while counts[_NUM_OUT]:
+            first = counts[_NUM_DONE]
+            for slot in tables.done[first : first + counts[_NUM_OUT]].tolist():
+                flow = self._flows[slot]
+                assert flow is not None and flow.pace is not None
+                bits = flow.pace.left_bits(now)
+                self._credit(flow, bits)
+                flow.pace.note(now)
+                tables.flows["bits"][slot] = bits
+                self._run_paced(flow, now, bits, False)
+            self._soonest_s = self._steps.solve(tables, now)
 
     def _credit(self, flow: Flow, bits: float) -> None:
         """Tell the shared links of a flow at its own pace what has crossed them since the last time."""

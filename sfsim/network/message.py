@@ -2,16 +2,14 @@
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
 from sfsim.payload import Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A payload that was delivered; times in simulated seconds.
 
     ``missing`` are the byte ranges ``[start, end)`` of the payload that an unreliable transport lost; in

@@ -1,6 +1,7 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,7 @@ class Network(MessageNetwork[NetworkLink]):
         clients: Collection[str] = (),
         store_and_forward: bool = False,
     ) -> None:
-        self.engine = FluidEngine(env)
+        self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
@@ -67,7 +68,8 @@ class Network(MessageNetwork[NetworkLink]):
         transfer.round_bytes = transfer.begun_bytes = wire_bytes
         if wire_bytes:
             assert way.fluid is not None
-            transfer.flow = self.engine.start(wire_bytes * 8, way.fluid, self._sent, transfer)
+            flow = Flow(self.engine, wire_bytes * 8.0, way.fluid, self._sent, transfer, inf, 1.0)
+            transfer.flow = self.engine.launch(flow)
         else:
             transfer.first_s = transfer.queued_s
             self._arrive(transfer, way.latency_s)
@@ -77,8 +79,8 @@ class Network(MessageNetwork[NetworkLink]):
         transfer: Transfer[NetworkLink] = flow.owner  # type: ignore[assignment]
         transfer.flow = None
         transfer.crossed_bytes = transfer.round_bytes
-        transfer.first_s = flow._first_s
-        transfer.sharing_s = flow._sharing_s
+        transfer.first_s = flow.final_first_s
+        transfer.sharing_s = flow.final_sharing_s
         way = transfer.way
         way.wire_bytes += transfer.round_bytes
         latency_s = way.latency_s
@@ -104,10 +106,6 @@ class Network(MessageNetwork[NetworkLink]):
         rates = sorted(link.capacity(self._env.now)[0] for link in transfer.route)
         bits = 8 * min(self._frame_bytes, transfer.net_bytes)
         return sum(bits / rate_bps for rate_bps in rates[1:] if rate_bps > 0)
-
-    def _deliver(self, event: simpy.Event) -> None:
-        self._received_bytes += event.net_bytes  # type: ignore[attr-defined]
-        super()._deliver(event)
 
     def _draw(self, transfer: Transfer[NetworkLink]) -> Callable[[int, int], np.ndarray] | None:
         """Return which packets of an attempt the route loses; each counts at the first link that loses it."""

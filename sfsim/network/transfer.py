@@ -1,6 +1,6 @@
 """A message under way: where it goes, what it has cost so far, and the record it leaves."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -15,7 +15,6 @@ from sfsim.network.link import LinkState
 from sfsim.payload import Outgoing
 
 LinkT = TypeVar("LinkT", bound=LinkState)
-_NO_ROUNDS: Iterator[Attempt] = iter(())
 
 
 @dataclass(eq=False, slots=True)
@@ -49,41 +48,31 @@ class Transfer(simpy.Event, Generic[LinkT]):
     Bytes are wire bytes of one hop.
     """
 
-    __slots__ = (
-        "begun_bytes",
-        "crossed_bytes",
-        "first_s",
-        "flow",
-        "lost_bytes",
-        "message_id",
-        "missing",
-        "net_bytes",
-        "outgoing",
-        "packets",
-        "queued_s",
-        "retransmissions",
-        "round_bytes",
-        "rounds",
-        "sharing_s",
-        "way",
-    )
+    # What most messages never change is not set for each of them.
+    flow: Flow | None = None
+    rounds: Iterator[Attempt] = iter(())
+    first_s = inf
+    sharing_s = 0.0
+    packets = retransmissions = 0
+    net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
+    missing: tuple[tuple[int, int], ...] = ()
 
     def __init__(
-        self, env: simpy.Environment, message_id: int, way: Way[LinkT], outgoing: Outgoing, queued_s: float
+        self,
+        env: simpy.Environment,
+        message_id: int,
+        way: Way[LinkT],
+        outgoing: Outgoing,
+        queued_s: float,
+        delivered: Callable[[simpy.Event], None],
     ) -> None:
         self.env = env
+        self.callbacks = [delivered]
         self._ok = True
         self.message_id = message_id
         self.way = way
         self.outgoing = outgoing
         self.queued_s = queued_s
-        self.flow: Flow | None = None
-        self.rounds = _NO_ROUNDS
-        self.first_s = inf
-        self.sharing_s = 0.0
-        self.packets = self.retransmissions = 0
-        self.net_bytes = self.round_bytes = self.begun_bytes = self.crossed_bytes = self.lost_bytes = 0
-        self.missing: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         return self.label
