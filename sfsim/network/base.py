@@ -72,6 +72,7 @@ class MessageNetwork(Generic[LinkT]):
             for source, destination, data in graph.edges(data=True)
         }
         self._inboxes = {party: Inbox(env) for party in hosts}
+        self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
         self._ways: dict[tuple[str, str], Way[LinkT]] = {}
         self._pair_counts: dict[tuple[str, str], int] = {}
@@ -93,7 +94,7 @@ class MessageNetwork(Generic[LinkT]):
             way = self._find_way(source, destination)
         number = self._num_sent
         self._num_sent = number + 1
-        transfer = Transfer(self._env, number, way, outgoing, self._env.now, self._deliver)
+        transfer = Transfer(self._env, number, way, outgoing, self._env.now, self._on_arrival)
         self._in_flight[number] = transfer
         if way.links:
             way.messages += 1

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Segment = Callable[[float], tuple[float, float]]
 Ahead = Callable[[float], tuple[np.ndarray, np.ndarray]]
-NONE = -1
+NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no longer
 
 
 @dataclass(eq=False, slots=True)
@@ -30,7 +30,7 @@ class FluidLink:
     ahead: Ahead | None = None
     at: int = NONE
     flow: "Flow | None" = None
-    routes: "list[Route]" = field(default_factory=list)
+    courses: "list[Course]" = field(default_factory=list)
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
     queued: bool = False  # its next change is in the engine's queue
@@ -54,7 +54,7 @@ class FluidLink:
     @property
     def flows(self) -> "list[Flow]":
         """The flows that use it, in the order of their starts."""
-        return [flow for flow in self.engine.flows if self in flow.route.links]
+        return [flow for flow in self.engine.flows if self in flow.course.links]
 
     @property
     def carried_bits(self) -> float:
@@ -83,8 +83,8 @@ class FluidLink:
 
 
 @dataclass(eq=False, slots=True)
-class Route:
-    """Links that are crossed together, and what of them is shared at present (see `FluidEngine.route`)."""
+class Course:
+    """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
 
     links: tuple[FluidLink, ...]
     stale: bool = True
@@ -97,43 +97,53 @@ class Route:
 
 
 class Flow:
-    """Bits on their way over a route of links.
+    """Bits on their way over a course of links.
 
-    ``first_s`` is when it first had a rate, ``sharing_s`` the seconds it lost to others: the integral of
+    ``began_s`` is when it first had a rate, ``lost_s`` the seconds it lost to others: the integral of
     ``1 - rate / alone`` where ``alone`` is the rate it would have had without them.
 
     Parameters
     ----------
-    engine, bits, route, done, owner, cap_bps, weight
+    bits, course, done, owner, cap_bps, weight
         As `FluidEngine.start` says.
     """
 
     # Most flows keep these: a message costs what is set for it, so nothing is set that need not be.
+    owner: object = None
+    cap_bps = inf
+    weight = 1.0
     slot = NONE
     order = 0
-    private: tuple[FluidLink, ...] = ()
+    moved: "tuple[FluidLink, ...] | None" = None  # the links it has for itself, when they are not the course's
     pace: "Pace | None" = None
-    ended = False
-    final_first_s = inf
-    final_sharing_s = 0.0
+    final_began_s = inf
+    final_lost_s = 0.0
 
     def __init__(
         self,
-        engine: "FluidEngine",
         bits: float,
-        route: Route,
+        course: Course,
         done: "Callable[[Any], None]",
         owner: object,
-        cap_bps: float,
-        weight: float,
+        cap_bps: float = inf,
+        weight: float = 1.0,
     ) -> None:
-        self.engine = engine
         self.bits = bits
-        self.route = route
+        self.course = course
         self.done = done
         self.owner = owner
         self.cap_bps = cap_bps
         self.weight = weight
+
+    @property
+    def engine(self) -> "FluidEngine":
+        """Who moves it."""
+        return self.course.links[0].engine
+
+    @property
+    def private(self) -> tuple[FluidLink, ...]:
+        """The links that it uses alone."""
+        return self.course.private if self.moved is None else self.moved
 
     @property
     def active(self) -> bool:
@@ -150,7 +160,7 @@ class Flow:
         """Bits that it has left."""
         if self.slot >= 0:
             return self.engine.left_bits(self)
-        return 0.0 if self.ended else self.bits
+        return 0.0 if self.slot == ENDED else self.bits
 
     @property
     def idle_s(self) -> float:
@@ -158,11 +168,11 @@ class Flow:
         return self.engine.idle_s(self)
 
     @property
-    def first_s(self) -> float:
+    def began_s(self) -> float:
         """When it first had a rate; infinity: not yet."""
-        return self.engine.first_s(self) if self.slot >= 0 else self.final_first_s
+        return self.engine.began_s(self) if self.slot >= 0 else self.final_began_s
 
     @property
-    def sharing_s(self) -> float:
+    def lost_s(self) -> float:
         """Seconds lost to others."""
-        return self.engine.sharing_s(self) if self.slot >= 0 else self.final_sharing_s
+        return self.engine.lost_s(self) if self.slot >= 0 else self.final_lost_s

@@ -14,7 +14,7 @@ import numpy as np
 import simpy
 
 from sfsim.errors import NetworkError
-from sfsim.network.flow import NONE, Ahead, Flow, FluidLink, Route, Segment
+from sfsim.network.flow import ENDED, NONE, Ahead, Flow, FluidLink, Course, Segment
 from sfsim.network.pace import Pace
 
 # After all ordinary events of an instant (0 urgent, 1 normal): its arrivals meet in one solve.
@@ -51,7 +51,7 @@ class FluidEngine:
         self._event = simpy.Event(env)
         self._event._ok, self._event._value = True, None
         self._event.callbacks = self._callbacks = [self._wake]
-        self._routes: dict[tuple[FluidLink, ...], Route] = {}
+        self._courses: dict[tuple[FluidLink, ...], Course] = {}
         self._classes: dict[tuple[int, ...], int] = {}
         self._spare_classes: list[int] = []
         self._num_classes = self._num_resources = self._num_ordered = 0
@@ -83,7 +83,7 @@ class FluidEngine:
     @property
     def used_links(self) -> list[FluidLink]:
         """All links that a flow uses."""
-        return list(dict.fromkeys(link for flow in self.flows for link in flow.route.links))
+        return list(dict.fromkeys(link for flow in self.flows for link in flow.course.links))
 
     @property
     def num_solves(self) -> int:
@@ -98,19 +98,19 @@ class FluidEngine:
         """
         return FluidLink(self, name, segment, ahead)
 
-    def route(self, links: Sequence[FluidLink]) -> Route:
-        """Return the route over `links`, the same for the same links; `start` takes it instead of them."""
+    def course(self, links: Sequence[FluidLink]) -> Course:
+        """Return the course over `links`, the same for the same links; `start` takes it instead of them."""
         key = tuple(links)
-        if key not in self._routes:
-            self._routes[key] = route = Route(key)
+        if key not in self._courses:
+            self._courses[key] = course = Course(key)
             for link in key:
-                link.routes.append(route)
-        return self._routes[key]
+                link.courses.append(course)
+        return self._courses[key]
 
     def start(
         self,
         bits: float,
-        route: "Sequence[FluidLink] | Route",
+        route: "Sequence[FluidLink] | Course",
         done: Callable[[Flow], None],
         owner: object = "a flow",
         cap_bps: float = inf,
@@ -122,7 +122,7 @@ class FluidEngine:
         ----------
         bits : float
             How much; a flow of zero bits drains at once, after all ordinary events of the instant.
-        route : Route or sequence of FluidLink
+        route : Course or sequence of FluidLink
             Its way; at least one link.
         done : callable
             Called at the instant at which it has drained; flows of one instant in the order of their starts.
@@ -133,9 +133,8 @@ class FluidEngine:
         weight : float
             Its share of a full link, relative to that of others.
         """
-        if not isinstance(route, Route):
-            route = self.route(route)
-        return self.launch(Flow(self, float(bits), route, done, owner, cap_bps, weight))
+        course = route if isinstance(route, Course) else self.course(route)
+        return self.launch(Flow(float(bits), course, done, owner, cap_bps, weight))
 
     def launch(self, flow: Flow) -> Flow:
         """Start a flow that has been made ready."""
@@ -154,8 +153,8 @@ class FluidEngine:
         if flow.pace is not None:
             self._repace(flow, now)
         else:
-            cap_bps = min(cap_bps, flow.route.cap_bps)
-            self._steps.change(self.tables, flow.slot, flow.route.number, cap_bps, cap_bps, False, now)
+            cap_bps = min(cap_bps, flow.course.cap_bps)
+            self._steps.change(self.tables, flow.slot, flow.course.number, cap_bps, cap_bps, False, now)
         self._soonest_s = now
         self._wake_at(now)
 
@@ -189,14 +188,14 @@ class FluidEngine:
         stopped_s = self.tables.classes["stopped"][row["cls"]]
         return float(row["idle"] + stopped_s) + (flow.pace.idle_s if flow.pace is not None else 0.0)
 
-    def first_s(self, flow: Flow) -> float:
+    def began_s(self, flow: Flow) -> float:
         """When an active flow first had a rate."""
         first_s = float(self.tables.flows["first"][flow.slot])
         if flow.pace is None:
             return first_s
         return min(first_s, flow.pace.first_until(float(self._env.now)))
 
-    def sharing_s(self, flow: Flow) -> float:
+    def lost_s(self, flow: Flow) -> float:
         """What an active flow has lost to others."""
         return float(self._steps.sharing(self.tables, flow.slot, float(self._env.now)))
 
@@ -234,7 +233,7 @@ class FluidEngine:
             if counts[_NUM_DONE]:
                 self._end(ended, now)
             if ended:
-                if len(ended) > 1:
+                if queued or num_new != len(ended):
                     ended.sort(key=_order)
                 for flow in ended:
                     flow.done(flow)
@@ -249,44 +248,36 @@ class FluidEngine:
     def _admit(self, ended: list[Flow], now: float) -> int:
         """File the flows that came at this instant; return how many the solver has to take in."""
         pending, self._pending = self._pending, []
-        order = self._num_ordered
+        flows, new, order = self._flows, self._new_view, self._num_ordered
+        num_shared = len(self._shared)
+        place = 0
         for flow in pending:
             order += 1
             flow.order = order
-            if flow.bits == 0:
-                continue
-            route = flow.route
-            if route.stale:
-                self._refresh(route, now)
-            for link in route.private:
-                if link.flow is None:
-                    link.flow, link.base_bits, link.base_s, link.base_idle_s = flow, flow.bits, now, 0.0
-                else:
-                    self._share(link, now)
-        self._num_ordered = order
-        free, flows, new = self._free, self._flows, self._new_view
-        place = 0
-        for flow in pending:
-            if flow.bits == 0:
-                flow.ended = True
-                flow.final_first_s = now
+            bits = flow.bits
+            if bits == 0:
+                flow.slot = ENDED
+                flow.final_began_s = now
                 ended.append(flow)
                 continue
-            route = flow.route
-            if route.special:
-                if route.stale:
-                    self._refresh(route, now)
-                for link in route.followed:
-                    self._keep_up(link, now)
-                if route.cap_bps == 0 and not route.varying:
-                    self._refuse(flow, now)
-            if not free:
+            course = flow.course
+            if course.special:
+                self._look_at(course, flow, now)
+            for link in course.private:
+                if link.flow is None:
+                    link.flow = flow
+                    link.base_bits = bits
+                    link.base_s = now
+                    link.base_idle_s = 0.0
+                else:
+                    self._share(link, now)
+            if course.stale:
+                self._look_at(course, flow, now)
+            if not self._free:
                 self._more_flows()
-                free = self._free
-            flow.slot = slot = free.pop()
+            flow.slot = slot = self._free.pop()
             flows[slot] = flow
-            flow.private = route.private
-            if route.varying:
+            if course.varying:
                 self._start_paced(flow, now)
                 continue
             if place + 6 > len(new):
@@ -294,13 +285,31 @@ class FluidEngine:
                 new = self._new_view = memoryview(self._new)
             cap_bps = flow.cap_bps
             new[place] = slot
-            new[place + 1] = route.number
-            new[place + 2] = flow.bits
-            new[place + 3] = route.cap_bps if route.cap_bps < cap_bps else cap_bps
+            new[place + 1] = course.number
+            new[place + 2] = bits
+            new[place + 3] = course.cap_bps if course.cap_bps < cap_bps else cap_bps
             new[place + 4] = flow.weight
-            new[place + 5] = flow.order
+            new[place + 5] = order
             place += 6
+        self._num_ordered = order
+        if len(self._shared) != num_shared:  # what was filed before a link became shared is filed again
+            for entry in range(0, place, 6):
+                flow = flows[int(new[entry])]  # type: ignore[assignment]
+                course = flow.course
+                if course.stale:
+                    self._look_at(course, flow, now)
+                new[entry + 1] = course.number
+                new[entry + 3] = min(course.cap_bps, flow.cap_bps)
         return place // 6
+
+    def _look_at(self, course: Course, flow: Flow, now: float) -> None:
+        """See to what there is to see to when a flow starts on a course."""
+        if course.stale:
+            self._refresh(course, now)
+        for link in course.followed:
+            self._keep_up(link, now)
+        if course.cap_bps == 0 and not course.varying:
+            self._refuse(flow, now)
 
     def _end(self, ended: list[Flow], now: float) -> None:
         """Release the flows that the solver has finished."""
@@ -315,19 +324,19 @@ class FluidEngine:
     def _release(self, flow: Flow, now: float) -> None:
         slot = flow.slot
         if self._timed:
-            flow.final_first_s, flow.final_sharing_s = self._first_view[slot], self._sharing_view[slot]
+            flow.final_began_s, flow.final_lost_s = self._first_view[slot], self._sharing_view[slot]
             if flow.pace is not None:
-                flow.final_first_s = min(flow.final_first_s, flow.pace.first_s)
-        if flow.private:
+                flow.final_began_s = min(flow.final_began_s, flow.pace.first_s)
+        private = flow.course.private if flow.moved is None else flow.moved
+        if private:
             idle_s = self._idle_view[slot]
             if flow.pace is not None:
                 idle_s += flow.pace.idle_s
-            for link in flow.private:
+            for link in private:
                 link.flow = None
                 link.past_bits += link.base_bits
                 link.past_busy_s += now - link.base_s - (idle_s - link.base_idle_s)
-        flow.ended = True
-        flow.slot = NONE
+        flow.slot = ENDED
         self._flows[slot] = None
         self._free.append(slot)
 
@@ -353,21 +362,22 @@ class FluidEngine:
 
     # Private and shared links
 
-    def _refresh(self, route: Route, now: float) -> None:
-        """Find out anew what of a route is shared, and what the rest lets through."""
-        for link in route.links:
+    def _refresh(self, course: Course, now: float) -> None:
+        """Find out anew what of a course is shared, and what the rest lets through."""
+        for link in course.links:
             if link.changes_at_s <= now:
                 link.ask(now)
                 if link.at >= 0:
                     self._steps.set_budget(self.tables, link.at, link.capacity_bps, now)
-        private = tuple(link for link in route.links if link.at < 0)
-        route.private = private
-        route.varying = tuple(link for link in private if link.changes_at_s < inf)
-        route.cap_bps = min((link.capacity_bps for link in private if link.changes_at_s == inf), default=inf)
-        route.followed = tuple(link for link in route.links if link.at >= 0 and link.changes_at_s < inf)
-        route.number = self._class_of(tuple(sorted({link.at for link in route.links if link.at >= 0})))
-        route.stale = False
-        route.special = bool(route.followed) or (route.cap_bps == 0 and not route.varying)
+        private = tuple(link for link in course.links if link.at < 0)
+        course.private = private
+        course.varying = tuple(link for link in private if link.changes_at_s < inf)
+        constant = (link.capacity_bps for link in private if link.changes_at_s == inf)
+        course.cap_bps = min(constant, default=inf)
+        course.followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
+        course.number = self._class_of(tuple(sorted({link.at for link in course.links if link.at >= 0})))
+        course.stale = False
+        course.special = bool(course.followed) or (course.cap_bps == 0 and not course.varying)
 
     def _class_of(self, resources: tuple[int, ...]) -> int:
         number = self._classes.get(resources)
@@ -382,7 +392,7 @@ class FluidEngine:
                 number, self._num_classes = self._num_classes, self._num_classes + 1
             self._classes[resources] = number
             row = self.tables.classes[number]
-            row["length"], row["cell"] = len(resources), NONE
+            row["length"], row["cell"], row["level"] = len(resources), NONE, inf
             self.tables.crossings[0, number, : len(resources)] = resources
         return number
 
@@ -402,10 +412,11 @@ class FluidEngine:
         row = self.tables.resources[link.at]
         row["carried"] = row["busy"] = row["sharing"] = row["used"] = row["peaks"] = 0.0
         row["last"], row["budget"], row["level"] = now, link.capacity_bps, inf
-        for route in link.routes:
-            route.stale = route.special = True
+        for course in link.courses:
+            course.stale = course.special = True
         flow, link.flow = link.flow, None
-        if flow is not None and flow.slot >= 0:
+        # What came at this very instant is not in the solver yet, and is filed again.
+        if flow is not None and self.tables.flows["state"][flow.slot] != 0:
             self._detach(link, flow, now)
             self._reroute(flow, now)
         if link.changes_at_s < inf:
@@ -422,7 +433,7 @@ class FluidEngine:
         lonely = {link.at: link for link in self._shared if resources["num"][link.at] <= 1}
         moved: dict[Flow, None] = {}
         for flow in self.flows:
-            for link in flow.route.links:
+            for link in flow.course.links:
                 if link.at in lonely:
                     link.flow = flow
                     link.base_bits, link.base_s, link.base_idle_s = flow.remaining_bits, now, flow.idle_s
@@ -434,8 +445,8 @@ class FluidEngine:
             link.past_sharing_s += float(row["sharing"])
             del self._shared[link]
             link.at = NONE
-            for route in link.routes:
-                route.stale = route.special = True
+            for course in link.courses:
+                course.stale = course.special = True
         for flow in moved:
             self._reroute(flow, now)
         for key in [key for key in self._classes if not lonely.keys().isdisjoint(key)]:
@@ -447,14 +458,15 @@ class FluidEngine:
 
     def _reroute(self, flow: Flow, now: float) -> None:
         """Put a flow into the class that its links belong to now."""
-        route = flow.route
-        self._refresh(route, now)
-        flow.private = route.private
-        if flow.pace is not None or route.varying:
+        course = flow.course
+        if course.stale:
+            self._refresh(course, now)
+        flow.moved = course.private
+        if flow.pace is not None or course.varying:
             self._repace(flow, now)
             return
-        cap_bps = min(flow.cap_bps, route.cap_bps)
-        self._steps.change(self.tables, flow.slot, route.number, cap_bps, cap_bps, False, now)
+        cap_bps = min(flow.cap_bps, course.cap_bps)
+        self._steps.change(self.tables, flow.slot, course.number, cap_bps, cap_bps, False, now)
 
     # Links that change
 
@@ -465,7 +477,7 @@ class FluidEngine:
             self._steps.set_budget(self.tables, link.at, link.capacity_bps, now)
         if link.capacity_bps == 0 and link.changes_at_s == inf:
             for flow in [*self.flows, *self._pending]:
-                if link in flow.route.links:
+                if link in flow.course.links:
                     self._refuse(flow, now)
         if not link.queued and link.changes_at_s < inf:
             link.queued = True
@@ -476,7 +488,7 @@ class FluidEngine:
         heappush(self._queue, (time_s, self._num_queued, what))
 
     def _refuse(self, flow: Flow, now: float) -> None:
-        for link in flow.route.links:
+        for link in flow.course.links:
             if link.capacity_bps == 0 and link.changes_at_s == inf:
                 raise NetworkError(
                     f"link {link.name!r} is down for ever from {now:g} s on; {flow.owner} waits for it"
@@ -505,9 +517,9 @@ class FluidEngine:
         one["sharing"] = one["idle"] = 0.0
         one["first"] = inf
         one["state"] = 0
-        flow.pace = pace = Pace(flow, flow.route.varying, min(flow.cap_bps, flow.route.cap_bps))
+        flow.pace = pace = Pace(flow, flow.course.varying, min(flow.cap_bps, flow.course.cap_bps))
         pace.look_ahead(now, flow.bits)
-        one["cls"], one["cap"], one["peak"] = flow.route.number, pace.peak_bps, pace.peak_bps
+        one["cls"], one["cap"], one["peak"] = flow.course.number, pace.peak_bps, pace.peak_bps
         # By itself first: the solver calls it in when its way may become full.
         self._steps.enter(self.tables, flow.slot, now, flow.bits, True)
         pace.due_s = pace.end_s()
@@ -531,7 +543,7 @@ class FluidEngine:
             bits = flow.remaining_bits
             if now >= pace.ends_s[-1]:
                 pace.look_ahead(now, bits)
-        self._run_paced(flow, now, bits, self._steps.is_roomy(self.tables, flow.route.number))
+        self._run_paced(flow, now, bits, self._steps.is_roomy(self.tables, flow.course.number))
 
     def _run_paced(self, flow: Flow, now: float, bits: float, own: bool) -> None:
         pace = flow.pace
@@ -544,7 +556,7 @@ class FluidEngine:
         else:
             cap_bps, pace.due_s = pace.rate_at(now)
         pace.own = own
-        self._steps.change(self.tables, flow.slot, flow.route.number, cap_bps, peak_bps, own, now)
+        self._steps.change(self.tables, flow.slot, flow.course.number, cap_bps, peak_bps, own, now)
         self._put(pace.due_s, pace)
 
     def _repace(self, flow: Flow, now: float) -> None:
@@ -555,12 +567,12 @@ class FluidEngine:
             self._credit(flow, bits)
             old.note(now)
             self.tables.flows["bits"][flow.slot] = bits
-        if not flow.route.varying:
+        if not flow.course.varying:
             flow.pace = None
-            cap_bps = min(flow.cap_bps, flow.route.cap_bps)
-            self._steps.change(self.tables, flow.slot, flow.route.number, cap_bps, cap_bps, False, now)
+            cap_bps = min(flow.cap_bps, flow.course.cap_bps)
+            self._steps.change(self.tables, flow.slot, flow.course.number, cap_bps, cap_bps, False, now)
             return
-        flow.pace = pace = Pace(flow, flow.route.varying, min(flow.cap_bps, flow.route.cap_bps))
+        flow.pace = pace = Pace(flow, flow.course.varying, min(flow.cap_bps, flow.course.cap_bps))
         if old is not None:
             pace.first_s, pace.idle_s = old.first_s, old.idle_s
         pace.look_ahead(now, bits)

@@ -1,7 +1,6 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
 from collections.abc import Callable, Collection, Mapping
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +42,7 @@ class Network(MessageNetwork[NetworkLink]):
     ) -> None:
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
+        self._on_sent = self._sent  # bound once, not once per message
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
 
@@ -52,7 +52,7 @@ class Network(MessageNetwork[NetworkLink]):
     def _find_way(self, source: str, destination: str) -> Way[NetworkLink]:
         way = super()._find_way(source, destination)
         if way.links:
-            way.fluid = self.engine.route([link.fluid for link in way.links])
+            way.course = self.engine.course([link.fluid for link in way.links])
         return way
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
@@ -65,24 +65,21 @@ class Network(MessageNetwork[NetworkLink]):
             return
         self._sent_bytes += wire_bytes
         transfer.packets = packets
-        transfer.round_bytes = transfer.begun_bytes = wire_bytes
+        transfer.begun_bytes = wire_bytes
         if wire_bytes:
-            assert way.fluid is not None
-            flow = Flow(self.engine, wire_bytes * 8.0, way.fluid, self._sent, transfer, inf, 1.0)
-            transfer.flow = self.engine.launch(flow)
+            transfer.bits = wire_bytes * 8.0
+            transfer.course = way.course  # type: ignore[assignment]
+            transfer.done = self._on_sent
+            self.engine.launch(transfer)
         else:
             transfer.first_s = transfer.queued_s
             self._arrive(transfer, way.latency_s)
 
-    def _sent(self, flow: Flow) -> None:
+    def _sent(self, transfer: Transfer[NetworkLink]) -> None:
         """The last bit of a message has left that nobody can lose."""
-        transfer: Transfer[NetworkLink] = flow.owner  # type: ignore[assignment]
-        transfer.flow = None
-        transfer.crossed_bytes = transfer.round_bytes
-        transfer.first_s = flow.final_first_s
-        transfer.sharing_s = flow.final_sharing_s
         way = transfer.way
-        way.wire_bytes += transfer.round_bytes
+        way.wire_bytes += transfer.begun_bytes
+        transfer.crossed_bytes = transfer.begun_bytes
         latency_s = way.latency_s
         if self._store_and_forward:
             latency_s += self._stored_s(transfer)
@@ -94,8 +91,9 @@ class Network(MessageNetwork[NetworkLink]):
     def _under_way(self) -> tuple[int, dict[NetworkLink, float]]:
         crossed_bits: dict[NetworkLink, float] = {}
         for transfer in self._in_flight.values():
-            if transfer.flow is not None and transfer.flow.active:
-                bits = transfer.round_bytes * 8 - transfer.flow.remaining_bits
+            flow = transfer if transfer.flow is None else transfer.flow
+            if flow.active:
+                bits = flow.bits - flow.remaining_bits
                 for link in transfer.route:
                     crossed_bits[link] = crossed_bits.get(link, 0.0) + bits
         flights = self._in_flight.values()
@@ -125,10 +123,10 @@ class Network(MessageNetwork[NetworkLink]):
         attempt = next(transfer.rounds)
         transfer.begin(attempt)
         self._sent_bytes += attempt.wire_bytes
-        assert transfer.way.fluid is not None
+        assert transfer.way.course is not None
         transfer.flow = self.engine.start(
             attempt.wire_bytes * 8,
-            transfer.way.fluid,
+            transfer.way.course,
             lambda flow: self._round_sent(transfer, attempt, flow),
             transfer,
         )

@@ -10,7 +10,7 @@ import simpy
 
 from sfsim.ledger import MessageRecord
 from sfsim.network.delivery import Attempt
-from sfsim.network.flow import Flow, Route
+from sfsim.network.flow import Flow, Course
 from sfsim.network.link import LinkState
 from sfsim.payload import Outgoing
 
@@ -30,7 +30,7 @@ class Way(Generic[LinkT]):
     direction: str
     latency_s: float
     lossy: bool
-    fluid: Route | None = None
+    course: Course | None = None
     messages: int = 0
     wire_bytes: int = 0
 
@@ -42,13 +42,15 @@ class Way(Generic[LinkT]):
         self.messages = self.wire_bytes = 0
 
 
-class Transfer(simpy.Event, Generic[LinkT]):
-    """State of one message between `send` and its delivery, and the event of the latter.
+class Transfer(Flow, simpy.Event, Generic[LinkT]):
+    """State of one message between `send` and its delivery; the event of the latter, and the flow of its bits.
 
-    Bytes are wire bytes of one hop.
+    Bytes are wire bytes of one hop. A message that may have to be repeated has one flow per round instead
+    (``flow``).
     """
 
     # What most messages never change is not set for each of them.
+    _ok = True
     flow: Flow | None = None
     rounds: Iterator[Attempt] = iter(())
     first_s = inf
@@ -66,9 +68,9 @@ class Transfer(simpy.Event, Generic[LinkT]):
         queued_s: float,
         delivered: Callable[[simpy.Event], None],
     ) -> None:
+        # Neither parent's own: this is done once per message, and must be quick.
         self.env = env
         self.callbacks = [delivered]
-        self._ok = True
         self.message_id = message_id
         self.way = way
         self.outgoing = outgoing
@@ -76,6 +78,11 @@ class Transfer(simpy.Event, Generic[LinkT]):
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def owner(self) -> object:  # type: ignore[override]
+        """Whose flow it is: its own."""
+        return self
 
     @property
     def event(self) -> simpy.Event:
@@ -115,17 +122,17 @@ class Transfer(simpy.Event, Generic[LinkT]):
     def end(self, attempt: Attempt, flow: Flow) -> None:
         """Note that the last bit of a round has left."""
         self.flow = None
-        self.first_s = min(self.first_s, flow.first_s)
-        self.sharing_s += flow.sharing_s
+        self.first_s = min(self.first_s, flow.began_s)
+        self.sharing_s += flow.lost_s
         self.crossed_bytes += attempt.wire_bytes
         self.lost_bytes += attempt.lost_bytes
 
     def record(self, delivered_s: float) -> MessageRecord:
         """Return the ledger's row; `delivered_s` is infinite for a message that is still under way."""
-        sharing_s = self.sharing_s
+        first_s, sharing_s = min(self.first_s, self.began_s), self.sharing_s + self.lost_s
         if self.flow is not None:
-            self.first_s = min(self.first_s, self.flow.first_s)
-            sharing_s += self.flow.sharing_s
+            first_s = min(first_s, self.flow.began_s)
+            sharing_s += self.flow.lost_s
         sent, way = self.outgoing, self.way
         return MessageRecord(
             self.message_id,
@@ -145,7 +152,7 @@ class Transfer(simpy.Event, Generic[LinkT]):
             sent.estimated_bits,
             crc32(sent.payload) if sent.payload else 0,
             self.queued_s,
-            self.first_s,
+            first_s,
             delivered_s,
             sharing_s,
             self.packets,

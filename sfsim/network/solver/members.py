@@ -195,7 +195,8 @@ def _open(s, number, now):  # type: ignore[no-untyped-def]
     cls.head = cls.finish = cls.low = cls.high = cls.limit = NONE
     cls.virtual = cls.stopped = cls.widest = cls.heaviest = 0.0
     cls.last = now
-    cls.next = cls.level = cls.alone = inf
+    cls.next = cls.alone = inf
+    # Its last level is a good guess of the next one, so that flows need not move.
     width = s.crossings.shape[2]
     for place in range(cls.length):
         at = s.crossings[AT, number, place]
@@ -205,8 +206,6 @@ def _open(s, number, now):  # type: ignore[no-untyped-def]
             resource.head = NONE
             resource.level = inf
             resource.peaks = 0.0
-        elif cls.cell < 0 and resource.cell == 0:
-            cls.level = min(cls.level, max(0.0, resource.level))  # a guess, so that flows need not move
         if place != cls.cell:
             cls.alone = min(cls.alone, resource.budget)
         name = number * width + place
