@@ -89,7 +89,10 @@ def _servers(scenario: Scenario) -> list[Row]:
 
     rows = [row("main server", scenario.main_server)]
     if scenario.fed_server.same_host:
-        return [*rows, {"server": "fed server", "device": "on the main server's host", "uplink": "-", "downlink": "-"}]
+        return [
+            *rows,
+            {"server": "fed server", "device": "on the main server's host", "uplink": "-", "downlink": "-"},
+        ]
     return [*rows, row("fed server", scenario.fed_server)]
 
 

@@ -109,7 +109,9 @@ def _simulate(world: World) -> None:
         # SimPy's word for an empty schedule: somebody waits for what nobody will send.
         if "scheduled events" not in str(error):
             raise
-        raise SimulationError(f"at {env.now:g} s nothing is left to happen, but the run is not over") from None
+        raise SimulationError(
+            f"at {env.now:g} s nothing is left to happen, but the run is not over"
+        ) from None
     world.network.finish()
     world.network.check_conservation()
 

@@ -131,7 +131,13 @@ def _start(
     )
     common = (env, world.network)
     main_server = MainServer(
-        MAIN_SERVER, *common, main_device, workload, ledger, u_shaped=u_shaped, one_model=protocol.ONE_SERVER_MODEL
+        MAIN_SERVER,
+        *common,
+        main_device,
+        workload,
+        ledger,
+        u_shaped=u_shaped,
+        one_model=protocol.ONE_SERVER_MODEL,
     )
     fed_server = FedServer(FED_SERVER, *common, fed_device, workload, ledger)
     clients = {
@@ -177,7 +183,9 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
         largest = max(largest, batch)
         parts = setting.clients[name].parts
         needed = sum(prices.memory_bytes(part, batch, scenario.optimiser) for part in parts)
-        check_memory(group.device, needed, f"the client-side model with {batch} examples", f'[clients "{group.name}"]')
+        check_memory(
+            group.device, needed, f"the client-side model with {batch} examples", f'[clients "{group.name}"]'
+        )
     copies = 1 if setting.one_server_model else len(setting.shards)
     optimiser = scenario.server_optimiser or scenario.optimiser
     needed = copies * prices.memory_bytes("server_side", largest, optimiser)

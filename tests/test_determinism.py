@@ -17,7 +17,9 @@ from sfsim.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 FADING = replace(
-    ACCESS, channel=RayleighBlock(mean_snr_db=10, bandwidth_hz=1e6, coherence_time_s=0.02), loss=Bernoulli(probability=0.1)
+    ACCESS,
+    channel=RayleighBlock(mean_snr_db=10, bandwidth_hz=1e6, coherence_time_s=0.02),
+    loss=Bernoulli(probability=0.1),
 )
 UNSTEADY = clients(3, uplink=FADING, variation=Variation(law="lognormal", sigma=0.3))
 
@@ -30,14 +32,18 @@ def rows(ledger: Ledger) -> list[object]:
 @pytest.mark.parametrize("protocol", ["sl", "splitfed-v1", "splitfed-v2"])
 def test_the_number_of_jobs_changes_nothing(protocol: str) -> None:
     declared = scenario(
-        protocol=protocol, clients=UNSTEADY, codecs=coded(RandTopK(keep=0.2, alpha=0.1), "smashed_up", "gradient_down")
+        protocol=protocol,
+        clients=UNSTEADY,
+        codecs=coded(RandTopK(keep=0.2, alpha=0.1), "smashed_up", "gradient_down"),
     )
     assert rows(finished(declared, jobs=1).ledger) == rows(finished(declared, jobs=3).ledger)
 
 
 @pytest.mark.parametrize("order", ["permutation", "arrival"])
 def test_a_shared_server_model_sees_the_same_order_with_any_jobs(order: str) -> None:
-    declared = scenario(protocol="splitfed-v2", server_order=order, clients=UNSTEADY, cut_layers=("conv1", "conv3"))
+    declared = scenario(
+        protocol="splitfed-v2", server_order=order, clients=UNSTEADY, cut_layers=("conv1", "conv3")
+    )
     assert rows(finished(declared, jobs=1).ledger) == rows(finished(declared, jobs=2).ledger)
 
 
@@ -75,7 +81,9 @@ def test_changing_only_the_codec_leaves_shards_fades_and_early_losses() -> None:
         other = small.network.links[edge]
         if link.realisation is not None:
             times = [0.01 * k for k in range(200)]
-            assert [link.realisation.segment(t) for t in times] == [other.realisation.segment(t) for t in times]
+            assert [link.realisation.segment(t) for t in times] == [
+                other.realisation.segment(t) for t in times
+            ]
 
 
 def test_a_stochastic_codec_draws_from_its_own_stream() -> None:

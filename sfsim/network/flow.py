@@ -114,7 +114,9 @@ class Flow:
     weight = 1.0
     slot = NONE
     order = 0
-    moved: "tuple[FluidLink, ...] | None" = None  # the links it has for itself, when they are not the course's
+    moved: "tuple[FluidLink, ...] | None" = (
+        None  # the links it has for itself, when they are not the course's
+    )
     pace: "Pace | None" = None
     final_began_s = inf
     final_lost_s = 0.0

@@ -63,10 +63,12 @@ class FluidEngine:
         self._num_queued = 0
         self._soonest_s = inf
         self._adopt(state.tables())
-        self._step = steps.fast_step(self.tables, self._new)
+        self._step = steps.fast_step()
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
         self._free = list(range(len(self._flows)))[::-1]
         self.num_wakes = 0
+        self.many = False  # several flows have ended at this instant; `after_many` is called after the last
+        self.after_many: Callable[[], None] = _nothing
 
     # What others see
 
@@ -226,17 +228,22 @@ class FluidEngine:
                 self._end(ended, now)
                 self._follow(ended, now, horizon_s)
             num_new = self._admit(ended, now) if self._pending else 0
-            self._soonest_s = self._step(self.tables, now, tolerance_s, self._new, num_new)
+            num_before = len(ended)
+            self._soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
             counts = self._counts
             if counts[_NUM_OUT]:
                 self._call_in(now)
             if counts[_NUM_DONE]:
                 self._end(ended, now)
             if ended:
-                if queued or num_new != len(ended):
+                if num_before:  # not all from the solver, which has them in order
                     ended.sort(key=_order)
+                self.many = len(ended) > 1
                 for flow in ended:
                     flow.done(flow)
+                if self.many:
+                    self.many = False
+                    self.after_many()
         next_s = self._soonest_s
         if queue and queue[0][0] < next_s:
             next_s = queue[0][0]
@@ -283,6 +290,7 @@ class FluidEngine:
             if place + 6 > len(new):
                 self._new = np.concatenate((self._new, np.zeros_like(self._new)))
                 new = self._new_view = memoryview(self._new)
+                self._adopt(self.tables)
             cap_bps = flow.cap_bps
             new[place] = slot
             new[place + 1] = course.number
@@ -359,6 +367,7 @@ class FluidEngine:
         if not hasattr(self, "_new"):
             self._new = np.zeros(60)
             self._new_view = memoryview(self._new)
+        self._addresses = self._steps.addresses(tables, self._new)
 
     # Private and shared links
 
@@ -603,3 +612,7 @@ class FluidEngine:
 
 def _order(flow: Flow) -> int:
     return flow.order
+
+
+def _nothing() -> None:
+    """Do nothing."""

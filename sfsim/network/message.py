@@ -67,8 +67,6 @@ class Inbox:
 
     def put(self, message: Message) -> None:
         """Hand `message` to the first process that waits for one like it, or keep it."""
-        if not self.open:
-            return
         for place, (kind, sender, event) in enumerate(self._waiting):
             if _matches(message, kind, sender):
                 del self._waiting[place]

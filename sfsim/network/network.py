@@ -43,6 +43,8 @@ class Network(MessageNetwork[NetworkLink]):
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
         self._on_sent = self._sent  # bound once, not once per message
+        self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
+        self.engine.after_many = self._arrive_all
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
 
@@ -56,7 +58,8 @@ class Network(MessageNetwork[NetworkLink]):
         return way
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
-        framing, num_bytes, way = self._framing, transfer.outgoing.num_bytes, transfer.way
+        framing, outgoing, way = self._framing, transfer.outgoing, transfer.way
+        num_bytes = len(outgoing.payload) or outgoing.size
         packets = -(-num_bytes // framing.payload_bytes)
         wire_bytes = transfer.net_bytes = num_bytes + packets * framing.overhead_bytes
         if way.lossy:
@@ -83,7 +86,20 @@ class Network(MessageNetwork[NetworkLink]):
         latency_s = way.latency_s
         if self._store_and_forward:
             latency_s += self._stored_s(transfer)
-        self._arrive(transfer, latency_s)
+        if self.engine.many:
+            together = self._sent_together.get(latency_s)
+            if together is None:
+                self._sent_together[latency_s] = [transfer]
+            else:
+                together.append(transfer)
+        else:
+            self._arrive(transfer, latency_s)
+
+    def _arrive_all(self) -> None:
+        """Deliver what has left at one instant."""
+        for latency_s, transfers in self._sent_together.items():
+            self._arrive_together(transfers, latency_s)
+        self._sent_together = {}
 
     def _settle(self) -> None:
         self.engine.settle()

@@ -12,6 +12,7 @@ from sfsim.ledger import MessageRecord
 from sfsim.network.delivery import Attempt
 from sfsim.network.flow import Flow, Course
 from sfsim.network.link import LinkState
+from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
 
 LinkT = TypeVar("LinkT", bound=LinkState)
@@ -30,6 +31,7 @@ class Way(Generic[LinkT]):
     direction: str
     latency_s: float
     lossy: bool
+    inbox: Inbox
     course: Course | None = None
     messages: int = 0
     wire_bytes: int = 0

@@ -66,7 +66,9 @@ class Evaluations:
             for row in self._measure(wanted.codec_off, wanted.per_client):
                 key = (row.split, row.codec, row.metric, row.client)
                 sums[key] = sums.get(key, 0.0) + share * row.value
-        rows += [Measured(split, codec, metric, value, who) for (split, codec, metric, who), value in sums.items()]
+        rows += [
+            Measured(split, codec, metric, value, who) for (split, codec, metric, who), value in sums.items()
+        ]
         return rows
 
     def _measure(self, codec_off: bool, per_client: bool) -> list[Measured]:
@@ -94,12 +96,19 @@ class Evaluations:
             return slots[slot].transmit(tensor)
 
         return lambda: evaluate(
-            self._parts, examples, scenario.evaluation.batch_size, transmit if codec_on else None, scenario.loss
+            self._parts,
+            examples,
+            scenario.evaluation.batch_size,
+            transmit if codec_on else None,
+            scenario.loss,
         )
 
     def _train_loss(self, round: int) -> Measured:
         losses = [
-            pair for key in sorted(self._setting.losses) if key[0] <= round for pair in self._setting.losses.pop(key)
+            pair
+            for key in sorted(self._setting.losses)
+            if key[0] <= round
+            for pair in self._setting.losses.pop(key)
         ]
         total = sum(batch for _, batch in losses)
         mean = sum(loss * batch for loss, batch in losses) / total if total else float("nan")

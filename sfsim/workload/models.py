@@ -59,7 +59,9 @@ class Models:
         def run() -> Outgoing:
             replica = self._setting.clients[client]
             reference = self._held.get(client) if self._setting.scenario.protocol != "sl" else None
-            return slot.encode(self._travelling(replica.state()), reference, round, self._rng("up", client, round))
+            return slot.encode(
+                self._travelling(replica.state()), reference, round, self._rng("up", client, round)
+            )
 
         costs = [("encode", slot.encode_cost())]
         return self._setting.work(client, client, at, "model_out", costs, run, [client])
@@ -138,4 +140,6 @@ class Models:
         return {name: value for name, value in state.items() if not is_batch_norm_statistic(name)}
 
     def _rng(self, direction: str, client: str, round: int) -> np.random.Generator:
-        return stream(self._setting.scenario.seeds.training, "codec", "client model", direction, client, round)
+        return stream(
+            self._setting.scenario.seeds.training, "codec", "client model", direction, client, round
+        )

@@ -57,7 +57,10 @@ class Setting:
     def __post_init__(self) -> None:
         scenario, seed = self.scenario, self.scenario.seeds.training
         chain = build(
-            scenario.model, self.dataset.in_channels, self.dataset.num_classes, integer(seed, "initial weights")
+            scenario.model,
+            self.dataset.in_channels,
+            self.dataset.num_classes,
+            integer(seed, "initial weights"),
         ).to(self.device)
         parts = split(chain, scenario.cut_layers)
         self.named = {"front_end": parts.front_end, "server_side": parts.server_side}

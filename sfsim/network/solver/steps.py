@@ -6,9 +6,12 @@ find the levels of the part of the network that hangs together with what was mar
 
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from sfsim.network.solver.filling import fill
 from sfsim.network.solver.members import (
@@ -28,7 +31,9 @@ from sfsim.network.solver.state import (
     AT,
     CAPPED,
     CAPPED_ROOT,
+    CLASS,
     FINISH,
+    FLOW,
     LIST_NEXT,
     NUM_ACTIVE,
     NUM_CROWDED,
@@ -37,18 +42,60 @@ from sfsim.network.solver.state import (
     NUM_OUT,
     NUM_SOLVES,
     OWN,
+    RESOURCE,
     STAMP,
     UNCAPPED,
     Tables,
+    tables,
 )
 
 NEW = 6  # numbers per arrival: flow, class, bits, cap, weight, order
 
 
-def fast_step(s: Tables, new: np.ndarray) -> Callable[[Tables, float, float, np.ndarray, int], float]:
-    """Return `step` without what numba does on every call to find out which types it was given (2 us)."""
-    step(s, 0.0, 0.0, new, 0)
-    return next(iter(step.overloads.values())).entry_point  # type: ignore[no-any-return]
+@intrinsic
+def _pointer(typing: Any, address: Any) -> Any:
+    """Take an address as a pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+def fast_step() -> Callable[[np.ndarray, float, float, int], float]:
+    """Return `step` as a function of addresses (see `addresses`).
+
+    Handing ten arrays to compiled code, and finding out on every call which types they have, takes longer
+    than the step itself.
+    """
+    empty = tables()
+    _step_at(addresses(empty, np.zeros(NEW)), 0.0, 0.0, 0)
+    return next(iter(_step_at.overloads.values())).entry_point  # type: ignore[no-any-return]
+
+
+def addresses(s: Tables, new: np.ndarray) -> np.ndarray:
+    """Return where the tables and the list of arrivals are, and how long; good as long as they live."""
+    return np.array(
+        [*((a.ctypes.data, a.shape[-2 if a.ndim == 3 else 0]) for a in (*s, new))]
+        + [(s.crossings.shape[2], 0)]
+    ).ravel()
+
+
+@njit(cache=True)
+def _step_at(at, now, tolerance, num_new):  # type: ignore[no-untyped-def]
+    s = Tables(
+        carray(_pointer(at[0]), (at[1],), FLOW),
+        carray(_pointer(at[2]), (at[3], 2), np.float64),
+        carray(_pointer(at[4]), (at[5], 8), np.int32),
+        carray(_pointer(at[6]), (at[7],), CLASS),
+        carray(_pointer(at[8]), (3, at[9], at[22]), np.int64),
+        carray(_pointer(at[10]), (at[11],), RESOURCE),
+        carray(_pointer(at[12]), (at[13],), np.int64),
+        carray(_pointer(at[14]), (at[15],), np.int64),
+        carray(_pointer(at[16]), (3, at[7] if at[7] > at[11] else at[11]), np.int64),
+        carray(_pointer(at[18]), (at[19],), np.int64),
+    )
+    return step(s, now, tolerance, carray(_pointer(at[20]), (at[21],), np.float64), num_new)
 
 
 @njit(cache=True)
