@@ -20,6 +20,8 @@ from sfsim.errors import ConfigError, ResultsError, SfsimError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 codec_app = typer.Typer(no_args_is_help=True, help="Encode and decode your own tensors.")
 app.add_typer(codec_app, name="codec")
+bench_app = typer.Typer(no_args_is_help=True, help="Run bare networks, to compare with other simulators.")
+app.add_typer(bench_app, name="bench")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
@@ -220,6 +222,24 @@ def decode(
     from sfsim.codec.tools import decode_file
 
     console.facts(decode_file(payload, codec, out))
+
+
+@bench_app.command()
+def flows(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.json", help="Links and clients (JSON).")],
+    out: Annotated[Path, typer.Option(metavar="CSV", help="Where the completion times go.")],
+    latency: Annotated[
+        Literal["first", "last"], typer.Option(help="Latency before the bytes share links, or after.")
+    ] = "first",
+    weights: Annotated[
+        Literal["equal", "inverse-latency"], typer.Option(help="Shares of a full link.")
+    ] = "equal",
+) -> None:
+    """Run closed-loop clients over a graph of links; write when each message started and ended."""
+    from sfsim import console
+    from sfsim.network.bench_flows import run_file
+
+    console.line(f"{run_file(scenario, out, latency, weights)} messages: {out}")
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import simpy
 
 from sfsim.errors import NetworkError
-from sfsim.network.flow import ENDED, NONE, Ahead, Flow, FluidLink, Course, Segment
+from sfsim.network.flow import ENDED, NONE, Ahead, Course, Flow, FluidLink, Segment
 from sfsim.network.pace import Pace
 
 # After all ordinary events of an instant (0 urgent, 1 normal): its arrivals meet in one solve.

@@ -10,7 +10,7 @@ import simpy
 
 from sfsim.ledger import MessageRecord
 from sfsim.network.delivery import Attempt
-from sfsim.network.flow import Flow, Course
+from sfsim.network.flow import Course, Flow
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
