@@ -22,7 +22,7 @@ codec_app = typer.Typer(no_args_is_help=True, help="Encode and decode your own t
 app.add_typer(codec_app, name="codec")
 show_app = typer.Typer(no_args_is_help=True, help="Draw one part of a world, and print its figures.")
 app.add_typer(show_app, name="show")
-bench_app = typer.Typer(no_args_is_help=True, help="Run the network engine alone, on a scenario in JSON.")
+bench_app = typer.Typer(no_args_is_help=True, help="Run bare networks, to compare with other simulators.")
 app.add_typer(bench_app, name="bench")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
@@ -288,6 +288,24 @@ def bench_cell(
 
     rows = bench(cell, out)
     console.line(f"{len(rows)} messages, the last one complete at {max(row[2] for row in rows):g} s: {out}")
+
+
+@bench_app.command()
+def flows(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.json", help="Links and clients (JSON).")],
+    out: Annotated[Path, typer.Option(metavar="CSV", help="Where the completion times go.")],
+    latency: Annotated[
+        Literal["first", "last"], typer.Option(help="Latency before the bytes share links, or after.")
+    ] = "first",
+    weights: Annotated[
+        Literal["equal", "inverse-latency"], typer.Option(help="Shares of a full link.")
+    ] = "equal",
+) -> None:
+    """Run closed-loop clients over a graph of links; write when each message started and ended."""
+    from sfsim import console
+    from sfsim.network.bench_flows import run_file
+
+    console.line(f"{run_file(scenario, out, latency, weights)} messages: {out}")
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Outgoing: what a party hands to the network, encoded bytes and what the ledger will say about them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One payload on its way out.
 
     Parameters
@@ -25,6 +24,8 @@ class Outgoing:
         Bytes of the payload that are labels.
     round, epoch, minibatch : int
         What it belongs to; 0 where there is no such thing.
+    size : int
+        Bytes of a message whose content nobody needs (a recorded run, a benchmark): `payload` is empty then.
     """
 
     kind: str
@@ -37,3 +38,9 @@ class Outgoing:
     round: int = 0
     epoch: int = 0
     minibatch: int = 0
+    size: int = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that cross the network, before framing."""
+        return len(self.payload) or self.size

@@ -1,8 +1,11 @@
 """Graphs from stars, lists, networkx and GraphML, and which way a message goes."""
 
+import tarfile
+
 import networkx as nx
 import pytest
 
+from sfsim.channel import Constant
 from sfsim.errors import ConfigError, NetworkError
 from sfsim.network import Link
 from sfsim.network.routing import Router
@@ -50,14 +53,64 @@ def test_an_undirected_edge_is_a_link_each_way():
     assert "4" in directed
 
 
-def test_parallel_edges_and_loops_are_refused_by_name():
-    graph = nx.MultiGraph([("a", "b"), ("a", "b")])
+def test_parallel_edges_become_one_link_and_loops_none():
+    graph = nx.MultiGraph([("a", "b"), ("a", "b"), ("b", "b")])
+    graph.add_edge("b", "a", link=Link(rate_bps=8e6, latency_s=0.001, efficiency=0.5))
+    directed = from_networkx(graph, default=LINK)
+    assert sorted(directed.edges) == [("a", "b"), ("b", "a")]
+    for edge in directed.edges.values():
+        assert edge["link"] == Link(rate_bps=2 * 1e6 + 4e6, latency_s=0.001)
+
+
+def test_what_cannot_be_one_link_is_refused_by_name():
+    fading = Link(latency_s=0, channel=Constant(rate_bps=1e6))
     with pytest.raises(
-        ConfigError, match=r"net.graphml: found two links 'a' -> 'b', expected at most one link"
+        ConfigError,
+        match=r"net.graphml, edge 'a' - 'b': found 2 parallel edges with channels or losses, expected plain",
     ):
-        from_networkx(graph, default=LINK, place="net.graphml")
+        from_networkx(nx.MultiGraph([("a", "b"), ("a", "b")]), default=fading, place="net.graphml")
+    # A list of links has no such excuse.
+    with pytest.raises(ConfigError, match=r"links: found two links 'a' -> 'b', expected at most one link"):
+        from_links([("a", "b", LINK), ("a", "b", LINK)])
     with pytest.raises(ConfigError, match="a link from 'a' to itself"):
         from_links([("a", "a", LINK)])
+
+
+def test_latency_from_coordinates():
+    graph = nx.Graph([("Paris", "New York"), ("Paris", "nowhere")])
+    graph.nodes["Paris"].update(Latitude=48.8566, Longitude=2.3522)
+    graph.nodes["New York"].update(Latitude=40.7128, Longitude=-74.006)
+    directed = from_networkx(graph, default=LINK, latency_from_coordinates=True)
+    # 5837 km on a sphere, at the speed of light in fibre.
+    assert directed.edges["New York", "Paris"]["link"].latency_s == pytest.approx(
+        5.837e6 / 2.0422e8, rel=1e-3
+    )
+    assert directed.edges["Paris", "nowhere"]["link"].latency_s == LINK.latency_s
+
+
+def test_the_whole_topology_zoo(shared, tmp_path):
+    archive = shared / "data" / "topologyzoo" / "topologyzoo.tar.xz"
+    if not archive.is_file():
+        pytest.skip("no Topology Zoo")
+    with tarfile.open(archive) as files:
+        files.extractall(tmp_path, [m for m in files if m.name.endswith(".graphml")], filter="data")
+    paths = sorted(tmp_path.rglob("*.graphml"))
+    assert len(paths) == 217
+    disconnected = 0
+    for path in paths:
+        graph = read_graphml(path, LINK, "LinkSpeedRaw", latency_from_coordinates=True)
+        assert all(data["link"].rate_bps > 0 for *_, data in graph.edges(data=True))
+        router, nodes = Router(graph), list(graph)
+        reached = nx.descendants(graph, nodes[0]) | {nodes[0]}
+        for node in nodes[:: max(1, len(nodes) // 5)]:
+            if node in reached:
+                assert bool(router.route(nodes[0], node)) == (node != nodes[0])
+        stray = next((node for node in nodes if node not in reached), None)
+        if stray is not None:
+            disconnected += 1
+            with pytest.raises(ConfigError, match=r"found no route both ways between 'main server'"):
+                check_connected(graph, {"main server": nodes[0], "client": stray}, str(path))
+    assert disconnected > 0
 
 
 def test_an_edge_without_a_link_or_with_a_wrong_rate_is_refused():

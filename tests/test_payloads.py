@@ -29,7 +29,7 @@ def test_a_flipped_byte_in_flight_raises(
             middle = len(outgoing.payload) // 2
             payload = bytearray(outgoing.payload)
             payload[middle] ^= 16
-            outgoing = replace(outgoing, payload=bytes(payload))
+            outgoing = outgoing._replace(payload=bytes(payload))
         return send(network, source, destination, outgoing)
 
     monkeypatch.setattr(Network, "send", corrupt)

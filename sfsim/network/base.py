@@ -1,21 +1,20 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import simpy
+from simpy.core import StopSimulation
 
 from sfsim.errors import NetworkError, SimulationError, did_you_mean
 from sfsim.ledger import Ledger
 from sfsim.network.declarations import Framing, Link
-from sfsim.network.fluid import LOW
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox, Message
 from sfsim.network.routing import Router
-from sfsim.network.transfer import Transfer
+from sfsim.network.transfer import Transfer, Way
 from sfsim.payload import Outgoing
 
 if TYPE_CHECKING:
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 LinkT = TypeVar("LinkT", bound=LinkState)
 ARRIVES = np.iinfo(np.int64).max  # the hop at which a packet is lost that no link loses
 Luck = Callable[[int, int], np.ndarray]
+# A message arrives after all ordinary events of its instant (priority 1), and those of one instant in send
+# order: message n has the priority 1 + n * _NEXT, exactly.
+_NEXT = 2.0**-40
+_new = tuple.__new__
 
 
 class MessageNetwork(Generic[LinkT]):
@@ -43,8 +46,9 @@ class MessageNetwork(Generic[LinkT]):
         Headers that every packet pays for.
     seed : int
         The seed of fades and losses.
-    ledger : Ledger
-        Takes one MessageRecord per message and, at `finish`, one LinkRecord per link.
+    ledger : Ledger, optional
+        Takes one MessageRecord per message and, at `finish`, one LinkRecord per link. None: nothing is
+        written down.
     clients : collection of str
         Which parties are clients: decides the direction "up", "down", "peer" or "core" of a record.
     """
@@ -56,7 +60,7 @@ class MessageNetwork(Generic[LinkT]):
         hosts: Mapping[str, str],
         framing: Framing,
         seed: int,
-        ledger: Ledger,
+        ledger: Ledger | None,
         clients: Collection[str] = (),
     ) -> None:
         for party, node in hosts.items():
@@ -70,10 +74,11 @@ class MessageNetwork(Generic[LinkT]):
             for source, destination, data in graph.edges(data=True)
         }
         self._inboxes = {party: Inbox(env) for party in hosts}
+        self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
+        self._ways: dict[tuple[str, str], Way[LinkT]] = {}
         self._pair_counts: dict[tuple[str, str], int] = {}
         self._in_flight: dict[int, Transfer[LinkT]] = {}
-        self._arrived: list[Transfer[LinkT]] = []
         self._sent_bytes = self._received_bytes = self._lost_bytes = 0
 
     def inbox(self, party: str) -> Inbox:
@@ -86,35 +91,29 @@ class MessageNetwork(Generic[LinkT]):
 
         Raises NetworkError for an unknown party, or when no route leads to it.
         """
-        self._check_party(source)
-        self._check_party(destination)
-        edges = self._router.route(self._hosts[source], self._hosts[destination])
-        route = tuple(self.links[edge] for edge in edges)
-        transfer = Transfer(
-            message_id=self._num_sent,
-            source=source,
-            destination=destination,
-            outgoing=outgoing,
-            route=route,
-            queued_s=float(self._env.now),
-            event=self._env.event(),
-        )
-        self._num_sent += 1
-        self._in_flight[transfer.message_id] = transfer
-        if not route:  # both parties share a machine
-            transfer.first_s = float(self._env.now)
-            self._after(0.0, lambda: self._arrive(transfer))
-            return transfer.event
-        for link in route:
-            link.messages += 1
-        self._begin(transfer)
-        return transfer.event
+        way = self._ways.get((source, destination))
+        if way is None:
+            way = self._find_way(source, destination)
+        number = self._num_sent
+        self._num_sent = number + 1
+        transfer = Transfer(self._env, number, way, outgoing, self._env.now, self._on_arrival)
+        self._in_flight[number] = transfer
+        if way.links:
+            way.messages += 1
+            self._begin(transfer)
+        else:  # both parties share a machine
+            transfer.first_s = transfer.queued_s
+            self._arrive(transfer)
+        return transfer
 
     def finish(self) -> None:
         """Write the records of links, and of messages that were still under way."""
         self._settle()
+        self._count()
+        if self._ledger is None:
+            return
         for transfer in self._in_flight.values():
-            self._ledger.messages.append(transfer.record(inf, self._clients))
+            self._ledger.messages.append(transfer.record(inf))
         self._ledger.links.extend(link.record() for link in self.links.values())
 
     def check_conservation(self) -> None:
@@ -125,6 +124,7 @@ class MessageNetwork(Generic[LinkT]):
         relative.
         """
         self._settle()
+        self._count()
         under_way, crossed_bits = self._under_way()
         found = self._received_bytes + self._lost_bytes + under_way
         if self._sent_bytes != found:
@@ -154,6 +154,26 @@ class MessageNetwork(Generic[LinkT]):
         """Return the bytes on their way, and for each link the bits of them that have just crossed it."""
         raise NotImplementedError
 
+    def _count(self) -> None:
+        for way in self._ways.values():
+            way.count()
+
+    def _find_way(self, source: str, destination: str) -> Way[LinkT]:
+        self._check_party(source)
+        self._check_party(destination)
+        edges = self._router.route(self._hosts[source], self._hosts[destination])
+        links = tuple(self.links[edge] for edge in edges)
+        way = self._ways[source, destination] = Way(
+            source=source,
+            destination=destination,
+            links=links,
+            direction=_direction(source in self._clients, destination in self._clients),
+            latency_s=sum(link.latency_s for link in links),
+            lossy=any(link.loss is not None for link in links),
+            inbox=self._inboxes[destination],
+        )
+        return way
+
     def _check_party(self, party: str) -> None:
         if party not in self._hosts:
             raise _unknown(f"there is no party {party!r} in the network", party, self._hosts)
@@ -164,9 +184,9 @@ class MessageNetwork(Generic[LinkT]):
         The first link of the route that loses a packet counts; `ARRIVES` where none does. None: no link of
         the route ever loses one.
         """
-        lossy = [(hop, link) for hop, link in enumerate(transfer.route) if link.loss is not None]
-        if not lossy:
+        if not transfer.way.lossy:
             return None
+        lossy = [(hop, link) for hop, link in enumerate(transfer.route) if link.loss is not None]
         # A message is known by its place among those of the same two parties: no codec changes that.
         pair = (transfer.source, transfer.destination)
         index = self._pair_counts[pair] = self._pair_counts.get(pair, -1) + 1
@@ -181,29 +201,71 @@ class MessageNetwork(Generic[LinkT]):
 
         return lost_at
 
-    def _arrive(self, transfer: Transfer[LinkT]) -> None:
-        if not self._arrived:
-            self._after(0.0, self._hand_over, LOW)
-        self._arrived.append(transfer)
+    def _arrive(self, transfer: Transfer[LinkT], delay_s: float = 0.0) -> None:
+        """Deliver after a delay; what arrives at one instant is handed over in send order."""
+        self._env.schedule(transfer, 1 + transfer.message_id * _NEXT, delay_s)  # type: ignore[arg-type]
 
-    def _hand_over(self) -> None:
-        """Deliver what arrived at this instant, in send order."""
-        arrived, self._arrived = self._arrived, []
-        now = float(self._env.now)
-        for transfer in sorted(arrived, key=lambda transfer: transfer.message_id):
-            del self._in_flight[transfer.message_id]
-            self._ledger.messages.append(transfer.record(now, self._clients))
-            message = Message(
-                message_id=transfer.message_id,
-                source=transfer.source,
-                destination=transfer.destination,
-                outgoing=_received(transfer),
-                queued_s=transfer.queued_s,
-                delivered_s=now,
-                missing=transfer.missing,
-            )
-            self._inboxes[transfer.destination].put(message)
-            transfer.event.succeed(message)
+    def _arrive_together(self, transfers: list[Transfer[LinkT]], delay_s: float) -> None:
+        """Deliver several, in send order, after one delay: as `_arrive` for each of them, with one event."""
+        together = Together(self._env)
+        together.transfers = transfers
+        together.callbacks = [self._land]
+        self._env.schedule(together, 1 + transfers[0].message_id * _NEXT, delay_s)  # type: ignore[arg-type]
+
+    def _land(self, event: simpy.Event) -> None:
+        """Process the events of transfers that arrive together, one after the other, as SimPy would."""
+        together: Together = event  # type: ignore[assignment]
+        transfers, place = together.transfers, together.place
+        now, queue = self._env.now, self._env._queue
+        priority: Any
+        while True:
+            transfer = transfers[place]
+            callbacks, transfer.callbacks = transfer.callbacks, None
+            try:
+                for callback in callbacks:
+                    callback(transfer)
+            except StopSimulation:  # `run` ends here; what is left is done first when it goes on
+                transfer.callbacks = callbacks[callbacks.index(callback) + 1 :]
+                priority = -1
+                self._go_on(together, place, priority)
+                raise
+            place += 1
+            if place == len(transfers):
+                return
+            priority = 1 + transfers[place].message_id * _NEXT
+            if queue and queue[0][0] == now and queue[0][1] < priority:  # something else comes in between
+                self._go_on(together, place, priority)
+                return
+
+    def _go_on(self, together: "Together", place: int, priority: Any) -> None:
+        together.place = place
+        together.callbacks = [self._land]
+        self._env.schedule(together, priority)
+
+    def _deliver(self, event: simpy.Event) -> None:
+        """Hand a message over: first callback of its transfer, before whoever waits for the delivery."""
+        transfer: Transfer[LinkT] = event  # type: ignore[assignment]
+        del self._in_flight[transfer.message_id]
+        self._received_bytes += transfer.net_bytes
+        now = self._env.now
+        if self._ledger is not None:
+            self._ledger.messages.append(transfer.record(now))
+        way = transfer.way
+        # As Message(...), in a third of the time.
+        transfer._value = message = _new(
+            Message,
+            (
+                transfer.message_id,
+                way.source,
+                way.destination,
+                _received(transfer) if transfer.missing else transfer.outgoing,
+                transfer.queued_s,
+                now,
+                transfer.missing,
+            ),
+        )
+        if way.inbox.open:
+            way.inbox.put(message)
 
     def _after(self, delay_s: float, action: Callable[[], None], priority: int = 1) -> None:
         event = simpy.Event(self._env)
@@ -213,14 +275,27 @@ class MessageNetwork(Generic[LinkT]):
         self._env.schedule(event, priority=priority, delay=delay_s)  # type: ignore[arg-type]
 
 
+class Together(simpy.Event):
+    """Transfers that arrive at one instant."""
+
+    _ok = True
+    _value = None
+    transfers: list[Transfer[Any]]
+    place = 0
+
+
 def _received(transfer: Transfer[LinkT]) -> Outgoing:
     """Return what the receiver gets: zeros stand where bytes are missing."""
-    if not transfer.missing:
-        return transfer.outgoing
     payload = bytearray(transfer.outgoing.payload)
     for start, end in transfer.missing:
         payload[start:end] = bytes(end - start)
-    return replace(transfer.outgoing, payload=bytes(payload))
+    return transfer.outgoing._replace(payload=bytes(payload))
+
+
+def _direction(from_client: bool, to_client: bool) -> str:
+    if from_client:
+        return "peer" if to_client else "up"
+    return "down" if to_client else "core"
 
 
 def _unknown(text: str, word: str, choices: Iterable[str]) -> NetworkError:

@@ -1,35 +1,180 @@
-"""Flows and links as the fluid engine sees them: state only."""
+"""Flows, links and routes as the fluid engine sees them: state only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sfsim.network.fluid import FluidEngine
+    from sfsim.network.pace import Pace
 
 Segment = Callable[[float], tuple[float, float]]
+Ahead = Callable[[float], tuple[np.ndarray, np.ndarray]]
+NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no longer
 
 
 @dataclass(eq=False, slots=True)
 class FluidLink:
-    """A link as the engine sees it; ``segment(time_s)`` answers ``(capacity_bps, valid_until_s)``."""
+    """A link as the engine sees it; ``segment(time_s)`` answers ``(capacity_bps, valid_until_s)``.
 
+    While at most one flow uses it, it is a part of that flow's cap (``flow``); from the second on it is a
+    resource of the solver (``at``).
+    """
+
+    engine: "FluidEngine"
     name: str
     segment: Segment
-    flows: "dict[Flow, None]" = field(default_factory=dict)
+    ahead: Ahead | None = None
+    at: int = NONE
+    flow: "Flow | None" = None
+    courses: "list[Course]" = field(default_factory=list)
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
-    used_bps: float = 0.0
-    carried_bits: float = 0.0
-    busy_s: float = 0.0
+    queued: bool = False  # its next change is in the engine's queue
+    # What had crossed it before it was the part or the resource that it is now, and since when it is.
+    past_bits: float = 0.0
+    past_busy_s: float = 0.0
+    past_sharing_s: float = 0.0
+    base_bits: float = 0.0
+    base_s: float = 0.0
+    base_idle_s: float = 0.0
+
+    def ask(self, time_s: float) -> None:
+        """Learn the capacity at a time."""
+        self.capacity_bps, self.changes_at_s = self.segment(time_s)
+
+    @property
+    def used_bps(self) -> float:
+        """The rate of all flows that use it."""
+        return sum(flow.rate_bps for flow in self.flows)
+
+    @property
+    def flows(self) -> "list[Flow]":
+        """The flows that use it, in the order of their starts."""
+        return [flow for flow in self.engine.flows if self in flow.course.links]
+
+    @property
+    def carried_bits(self) -> float:
+        """Integral of its flows' rates over time; `FluidEngine.settle` brings it up to now."""
+        if self.at >= 0:
+            return self.past_bits + float(self.engine.tables.resources["carried"][self.at])
+        if self.flow is not None:
+            return self.past_bits + self.base_bits - self.flow.remaining_bits
+        return self.past_bits
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds in which something crossed it."""
+        if self.at >= 0:
+            return self.past_busy_s + float(self.engine.tables.resources["busy"][self.at])
+        if self.flow is not None:
+            return self.past_busy_s + self.engine.now_s - self.base_s - (self.flow.idle_s - self.base_idle_s)
+        return self.past_busy_s
+
+    @property
+    def sharing_s(self) -> float:
+        """Seconds that flows have lost because this link, shared with others, held them back."""
+        if self.at >= 0:
+            return self.past_sharing_s + float(self.engine.tables.resources["sharing"][self.at])
+        return self.past_sharing_s
 
 
 @dataclass(eq=False, slots=True)
-class Flow:
-    """Bits on their way over a route of links."""
+class Course:
+    """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
 
-    label: str
-    route: tuple[FluidLink, ...]
-    remaining_bits: float
-    done: "Callable[[Flow], None]"
-    rate_bps: float = 0.0
-    alone_bps: float = 0.0
-    first_s: float = inf
-    sharing_s: float = 0.0
+    links: tuple[FluidLink, ...]
+    stale: bool = True
+    special: bool = True  # there is something to look at whenever a flow starts on it
+    number: int = NONE  # the solver's class of flows that cross the same shared links
+    private: tuple[FluidLink, ...] = ()
+    cap_bps: float = inf
+    varying: tuple[FluidLink, ...] = ()  # private links whose capacity changes over time
+    followed: tuple[FluidLink, ...] = ()  # shared ones
+
+
+class Flow:
+    """Bits on their way over a course of links.
+
+    ``began_s`` is when it first had a rate, ``lost_s`` the seconds it lost to others: the integral of
+    ``1 - rate / alone`` where ``alone`` is the rate it would have had without them.
+
+    Parameters
+    ----------
+    bits, course, done, owner, cap_bps, weight
+        As `FluidEngine.start` says.
+    """
+
+    # Most flows keep these: a message costs what is set for it, so nothing is set that need not be.
+    owner: object = None
+    cap_bps = inf
+    weight = 1.0
+    slot = NONE
+    order = 0
+    moved: "tuple[FluidLink, ...] | None" = (
+        None  # the links it has for itself, when they are not the course's
+    )
+    pace: "Pace | None" = None
+    final_began_s = inf
+    final_lost_s = 0.0
+
+    def __init__(
+        self,
+        bits: float,
+        course: Course,
+        done: "Callable[[Any], None]",
+        owner: object,
+        cap_bps: float = inf,
+        weight: float = 1.0,
+    ) -> None:
+        self.bits = bits
+        self.course = course
+        self.done = done
+        self.owner = owner
+        self.cap_bps = cap_bps
+        self.weight = weight
+
+    @property
+    def engine(self) -> "FluidEngine":
+        """Who moves it."""
+        return self.course.links[0].engine
+
+    @property
+    def private(self) -> tuple[FluidLink, ...]:
+        """The links that it uses alone."""
+        return self.course.private if self.moved is None else self.moved
+
+    @property
+    def active(self) -> bool:
+        """Whether it is on its way."""
+        return self.slot >= 0
+
+    @property
+    def rate_bps(self) -> float:
+        """Its rate now."""
+        return self.engine.rate_bps(self) if self.slot >= 0 else 0.0
+
+    @property
+    def remaining_bits(self) -> float:
+        """Bits that it has left."""
+        if self.slot >= 0:
+            return self.engine.left_bits(self)
+        return 0.0 if self.slot == ENDED else self.bits
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds in which it had no rate (as long as it is active)."""
+        return self.engine.idle_s(self)
+
+    @property
+    def began_s(self) -> float:
+        """When it first had a rate; infinity: not yet."""
+        return self.engine.began_s(self) if self.slot >= 0 else self.final_began_s
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds lost to others."""
+        return self.engine.lost_s(self) if self.slot >= 0 else self.final_lost_s

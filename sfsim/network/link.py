@@ -1,9 +1,14 @@
 """A link in operation: its declaration, its realised channel, and what it counts."""
 
+from math import inf
+
+import numpy as np
+
 from sfsim.ledger import LinkRecord
 from sfsim.network.declarations import Link
-from sfsim.network.flow import Segment
 from sfsim.network.fluid import FluidEngine
+
+_BLOCKS = 256  # pieces of a channel that are fetched at once
 
 
 class LinkState:
@@ -12,13 +17,36 @@ class LinkState:
     ``capacity(time_s)`` answers ``(rate_bps, valid_until_s)``.
     """
 
+    __slots__ = (
+        "__dict__",
+        "declared",
+        "destination",
+        "lost_packets",
+        "messages",
+        "realisation",
+        "source",
+        "wire_bytes",
+    )
+
     def __init__(self, source: str, destination: str, link: Link, seed: int) -> None:
-        self.name = f"{source}->{destination}"
-        self.source, self.destination = source, destination
-        self.latency_s, self.loss = link.latency_s, link.loss
+        self.source, self.destination, self.declared = source, destination, link
         self.realisation = link.channel.realise(seed, self.name) if link.channel is not None else None
-        self.capacity = self._capacity(link)
         self.wire_bytes = self.messages = self.lost_packets = 0
+
+    @property
+    def name(self) -> str:
+        """What errors call it, and its random streams."""
+        return f"{self.source}->{self.destination}"
+
+    @property
+    def latency_s(self) -> float:
+        """Propagation delay."""
+        return self.declared.latency_s
+
+    @property
+    def loss(self):  # type: ignore[no-untyped-def]
+        """Which packets are lost; None: none."""
+        return self.declared.loss
 
     def totals(self) -> tuple[float, float]:
         """Return the bits carried, by the engine's integral of rate over time, and the seconds it took."""
@@ -40,26 +68,34 @@ class LinkState:
             channel_configured=self.realisation is not None,
         )
 
-    def _capacity(self, link: Link) -> Segment:
-        cap_bps = float("inf") if link.rate_bps is None else link.rate_bps
-        realisation = self.realisation
-        if realisation is None:
-            fixed = (cap_bps * link.efficiency, float("inf"))
-            return lambda time_s: fixed
+    def capacity(self, time_s: float) -> tuple[float, float]:
+        """Return the rate at a time, and until when it holds."""
+        link = self.declared
+        cap_bps = inf if link.rate_bps is None else link.rate_bps
+        if self.realisation is None:
+            return cap_bps * link.efficiency, inf
+        rate_bps, until_s = self.realisation.segment(time_s)
+        return min(rate_bps, cap_bps) * link.efficiency, until_s
 
-        def segment(time_s: float) -> tuple[float, float]:
-            rate_bps, until_s = realisation.segment(time_s)
-            return min(rate_bps, cap_bps) * link.efficiency, until_s
-
-        return segment
+    def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return many pieces at once: their ends in s, and their rates, shape (n,) each."""
+        assert self.realisation is not None
+        link = self.declared
+        ends_s, rates_bps = self.realisation.blocks(time_s, _BLOCKS)
+        if link.rate_bps is not None:
+            rates_bps = np.minimum(rates_bps, link.rate_bps)
+        return ends_s, rates_bps * link.efficiency
 
 
 class NetworkLink(LinkState):
     """A link on the fluid engine."""
 
+    __slots__ = ("fluid",)
+
     def __init__(self, engine: FluidEngine, source: str, destination: str, link: Link, seed: int) -> None:
         super().__init__(source, destination, link, seed)
-        self.fluid = engine.add_link(self.name, self.capacity)
+        ahead = self.ahead if self.realisation is not None else None
+        self.fluid = engine.add_link(self.name, self.capacity, ahead)
 
     def totals(self) -> tuple[float, float]:
         return self.fluid.carried_bits, self.fluid.busy_s

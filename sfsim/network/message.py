@@ -2,16 +2,14 @@
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
 from sfsim.payload import Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A payload that was delivered; times in simulated seconds.
 
     ``missing`` are the byte ranges ``[start, end)`` of the payload that an unreliable transport lost; in
@@ -53,12 +51,16 @@ class Message:
 
 
 class Inbox:
-    """Delivered messages in order of (time, send order), and whoever waits for one."""
+    """Delivered messages in order of (time, send order), and whoever waits for one.
+
+    With ``open = False`` nobody will ever ask for them: messages are delivered and forgotten.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         self._env = env
         self._messages: deque[Message] = deque()
         self._waiting: list[tuple[str | None, str | None, simpy.Event]] = []
+        self.open = True
 
     def __len__(self) -> int:
         return len(self._messages)

@@ -1,7 +1,7 @@
 """A message under way: where it goes, what it has cost so far, and the record it leaves."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
 from zlib import crc32
@@ -10,35 +10,101 @@ import simpy
 
 from sfsim.ledger import MessageRecord
 from sfsim.network.delivery import Attempt
-from sfsim.network.flow import Flow
+from sfsim.network.flow import Course, Flow
 from sfsim.network.link import LinkState
+from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
 
 LinkT = TypeVar("LinkT", bound=LinkState)
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
-class Transfer(Generic[LinkT]):
-    """State of one message between `send` and its delivery; bytes are wire bytes of one hop."""
+@dataclass(eq=False, slots=True)
+class Way(Generic[LinkT]):
+    """From one party to another: found once, then the same for all messages of the two.
 
-    message_id: int
+    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links.
+    """
+
     source: str
     destination: str
-    outgoing: Outgoing
-    route: tuple[LinkT, ...]
-    queued_s: float
-    event: simpy.Event
-    rounds: Iterator[Attempt] = field(default_factory=lambda: iter(()))
+    links: tuple[LinkT, ...]
+    direction: str
+    latency_s: float
+    lossy: bool
+    inbox: Inbox
+    course: Course | None = None
+    messages: int = 0
+    wire_bytes: int = 0
+
+    def count(self) -> None:
+        """Give the links what waits for them."""
+        for link in self.links:
+            link.messages += self.messages
+            link.wire_bytes += self.wire_bytes
+        self.messages = self.wire_bytes = 0
+
+
+class Transfer(Flow, simpy.Event, Generic[LinkT]):
+    """State of one message between `send` and its delivery; the event of the latter, and the flow of its bits.
+
+    Bytes are wire bytes of one hop. A message that may have to be repeated has one flow per round instead
+    (``flow``).
+    """
+
+    # What most messages never change is not set for each of them.
+    _ok = True
     flow: Flow | None = None
-    round_bytes: int = 0
-    first_s: float = inf
-    sharing_s: float = 0.0
-    packets: int = 0
-    retransmissions: int = 0
-    begun_bytes: int = 0
-    crossed_bytes: int = 0
-    lost_bytes: int = 0
+    rounds: Iterator[Attempt] = iter(())
+    first_s = inf
+    sharing_s = 0.0
+    packets = retransmissions = 0
+    net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
     missing: tuple[tuple[int, int], ...] = ()
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        message_id: int,
+        way: Way[LinkT],
+        outgoing: Outgoing,
+        queued_s: float,
+        delivered: Callable[[simpy.Event], None],
+    ) -> None:
+        # Neither parent's own: this is done once per message, and must be quick.
+        self.env = env
+        self.callbacks = [delivered]
+        self.message_id = message_id
+        self.way = way
+        self.outgoing = outgoing
+        self.queued_s = queued_s
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def owner(self) -> object:  # type: ignore[override]
+        """Whose flow it is: its own."""
+        return self
+
+    @property
+    def event(self) -> simpy.Event:
+        """What fires when it stands in the destination's inbox."""
+        return self
+
+    @property
+    def route(self) -> tuple[LinkT, ...]:
+        """The links that it crosses."""
+        return self.way.links
+
+    @property
+    def source(self) -> str:
+        """Who sends it."""
+        return self.way.source
+
+    @property
+    def destination(self) -> str:
+        """Whom it is for."""
+        return self.way.destination
 
     @property
     def label(self) -> str:
@@ -58,46 +124,42 @@ class Transfer(Generic[LinkT]):
     def end(self, attempt: Attempt, flow: Flow) -> None:
         """Note that the last bit of a round has left."""
         self.flow = None
-        self.first_s = min(self.first_s, flow.first_s)
-        self.sharing_s += flow.sharing_s
+        self.first_s = min(self.first_s, flow.began_s)
+        self.sharing_s += flow.lost_s
         self.crossed_bytes += attempt.wire_bytes
         self.lost_bytes += attempt.lost_bytes
 
-    def record(self, delivered_s: float, clients: Collection[str]) -> MessageRecord:
+    def record(self, delivered_s: float) -> MessageRecord:
         """Return the ledger's row; `delivered_s` is infinite for a message that is still under way."""
+        first_s, sharing_s = min(self.first_s, self.began_s), self.sharing_s + self.lost_s
         if self.flow is not None:
-            self.first_s = min(self.first_s, self.flow.first_s)
-        sent = self.outgoing
+            first_s = min(first_s, self.flow.began_s)
+            sharing_s += self.flow.lost_s
+        sent, way = self.outgoing, self.way
         return MessageRecord(
-            message_id=self.message_id,
-            kind=sent.kind,
-            source=self.source,
-            destination=self.destination,
-            direction=_direction(self.source in clients, self.destination in clients),
-            round=sent.round,
-            epoch=sent.epoch,
-            minibatch=sent.minibatch,
-            codec=sent.codec,
-            elements=sent.elements,
-            raw_bytes=sent.raw_bytes,
-            payload_bytes=len(sent.payload),
-            label_bytes=sent.label_bytes,
-            wire_bytes=self.crossed_bytes,
-            estimated_bits=sent.estimated_bits,
-            payload_crc32=crc32(sent.payload),
-            queued_s=self.queued_s,
-            first_byte_s=self.first_s,
-            delivered_s=delivered_s,
-            sharing_s=self.sharing_s + (self.flow.sharing_s if self.flow is not None else 0.0),
-            packets=self.packets,
-            retransmissions=self.retransmissions,
-            lost_bytes=self.lost_bytes,
-            hops=len(self.route),
-            delivered=delivered_s < inf,
+            self.message_id,
+            sent.kind,
+            way.source,
+            way.destination,
+            way.direction,
+            sent.round,
+            sent.epoch,
+            sent.minibatch,
+            sent.codec,
+            sent.elements,
+            sent.raw_bytes,
+            sent.num_bytes,
+            sent.label_bytes,
+            self.crossed_bytes,
+            sent.estimated_bits,
+            crc32(sent.payload) if sent.payload else 0,
+            self.queued_s,
+            first_s,
+            delivered_s,
+            sharing_s,
+            self.packets,
+            self.retransmissions,
+            self.lost_bytes,
+            len(way.links),
+            delivered_s < inf,
         )
-
-
-def _direction(from_client: bool, to_client: bool) -> str:
-    if from_client:
-        return "peer" if to_client else "up"
-    return "down" if to_client else "core"

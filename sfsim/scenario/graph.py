@@ -76,7 +76,9 @@ def _without_parties(scenario: "Scenario") -> "nx.DiGraph[str]":
     topology = scenario.topology
     if isinstance(topology, GraphML):
         with at("topology", "path"):
-            return read_graphml(topology.path, topology.link, topology.rate_attribute)
+            return read_graphml(
+                topology.path, topology.link, topology.rate_attribute, topology.latency_from_coordinates
+            )
     if isinstance(topology, Graph):
         links = [(link.source, link.destination, link) for link in topology.links]
         links += [(link.destination, link.source, link) for link in topology.links if link.duplex]

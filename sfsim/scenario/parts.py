@@ -312,12 +312,15 @@ class GraphML:
         The link of every edge.
     rate_attribute : str
         The edge attribute that holds a rate in bit/s; where an edge has it, it replaces the link's.
+    latency_from_coordinates : bool
+        Take the latency of fibre along the great circle where both nodes have ``Latitude`` and ``Longitude``.
     """
 
     kind: Literal["graphml"] = "graphml"
     path: Path
     link: Link
     rate_attribute: Name = "rate_bps"
+    latency_from_coordinates: bool = False
 
 
 AnyTopology = Annotated[Star | Graph | GraphML, Field(discriminator="kind")]

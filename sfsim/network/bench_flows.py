@@ -1,0 +1,120 @@
+"""`sfsim bench flows`: closed-loop clients over a graph of links, in the form that SimGrid's golden data has.
+
+A scenario names links (bytes/s, s) and clients; each client sends its messages one after another over its route.
+The answer is when every message started and ended. Others run the same files through SimGrid and compare.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from sfsim.errors import ConfigError, did_you_mean
+
+Latency = Literal["first", "last"]
+Weights = Literal["equal", "inverse-latency"]
+
+
+def run_file(scenario: Path, out: Path, latency: Latency = "first", weights: Weights = "equal") -> int:
+    """Run the scenario in a JSON file, write ``client,msg,start,end`` rows, and return how many.
+
+    Raises ConfigError for a file that is missing or not of that form, ResultsError when `out` refuses.
+    """
+    from sfsim.errors import ResultsError
+
+    try:
+        world = json.loads(scenario.read_text())
+    except OSError as error:
+        raise ConfigError(str(scenario), f"no readable file ({error.strerror})", "a JSON file") from None
+    except ValueError as error:
+        raise ConfigError(str(scenario), f"a file that is not JSON ({error})", "a JSON file") from None
+    rows = run(world, latency, weights, str(scenario))
+    try:
+        with out.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("client", "msg", "start", "end"))
+            writer.writerows((client, msg, repr(start), repr(end)) for client, msg, start, end in rows)
+    except OSError as error:
+        raise ResultsError(f"{out}: cannot be written ({error.strerror})") from None
+    return len(rows)
+
+
+def run(
+    world: dict[str, Any], latency: Latency = "first", weights: Weights = "equal", place: str = "scenario"
+) -> list[tuple[int, int, float, float]]:
+    """Run a scenario.
+
+    Parameters
+    ----------
+    world : dict
+        ``links`` (name to ``{"bw": bytes/s, "lat": s}``) and ``clients`` (each ``route``, ``start``, ``gap``,
+        ``sizes`` in bytes): the next message of a client starts when the last byte of the one before has
+        arrived, plus the gap.
+    latency : "first" or "last"
+        A message waits for the sum of its latencies before it shares links (SimGrid), or after.
+    weights : "equal" or "inverse-latency"
+        Shares of a full link: equal, or in proportion to 1 / the sum of latencies of the route (SimGrid).
+    place : str
+        What to call the scenario in an error.
+
+    Returns
+    -------
+    list of (client, message, start_s, end_s)
+        In the order of the ends, then of clients.
+
+    Examples
+    --------
+    >>> link = {"bw": 1e6, "lat": 0.5}
+    >>> client = {"route": ["L"], "start": 0.0, "gap": 0.0, "sizes": [1000000]}
+    >>> run({"links": {"L": link}, "clients": [client, client]})
+    [(0, 0, 0.0, 2.5), (1, 0, 0.0, 2.5)]
+    """
+    import simpy
+
+    from sfsim.network.fluid import FluidEngine
+
+    for key in ("links", "clients"):
+        if key not in world:
+            raise ConfigError(f"{place}, {key}", "nothing", "a table of links, a list of clients")
+    env = simpy.Environment()
+    engine = FluidEngine(env, timed=False)
+    links = {
+        name: engine.add_link(name, lambda time_s, rate_bps=link["bw"] * 8.0: (rate_bps, inf))
+        for name, link in world["links"].items()
+    }
+    rows: list[tuple[int, int, float, float]] = []
+
+    def client(number: int, spec: dict[str, Any]) -> Iterator[simpy.Event]:
+        at = f"{place}, clients[{number}], route"
+        for name in spec["route"]:
+            if name not in links:
+                raise ConfigError(at, repr(name), "a link of the scenario", did_you_mean(name, links))
+        latency_s = sum(world["links"][name]["lat"] for name in spec["route"])
+        weight = 1.0
+        if weights == "inverse-latency":
+            if not latency_s > 0:
+                raise ConfigError(
+                    at, "a route without latency", "latencies above 0 for inverse-latency weights"
+                )
+            weight = 1 / latency_s
+        # A link that stands in a route twice still carries the message once at a time.
+        course = engine.course([links[name] for name in dict.fromkeys(spec["route"])])
+        yield env.timeout(spec.get("start", 0.0))
+        for message, num_bytes in enumerate(spec["sizes"]):
+            start_s = float(env.now)
+            if latency == "first":
+                yield env.timeout(latency_s)
+            drained = env.event()
+            engine.start(num_bytes * 8, course, lambda flow, event=drained: event.succeed(), weight=weight)
+            yield drained
+            if latency == "last":
+                yield env.timeout(latency_s)
+            rows.append((number, message, start_s, float(env.now)))
+            yield env.timeout(spec.get("gap", 0.0))
+
+    for number, spec in enumerate(world["clients"]):
+        env.process(client(number, spec))
+    env.run()
+    return sorted(rows, key=lambda row: (row[3], row[0], row[1]))
