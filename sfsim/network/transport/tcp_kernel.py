@@ -93,8 +93,8 @@ def run(
     high0 = high1 = high2 = high3 = 0
     blocks = 0
     done_s = -1.0
-    sent = 0
-    timeouts = 0
+    sent = timeouts = 0
+    sent_bytes = np.int64(0)
     force = -1
 
     while True:
@@ -141,6 +141,7 @@ def run(
                 timer_s = now + rto_s
             limited = cwnd < in_flight + mss
             free_s = max(free_s, now) + (num_bytes + head_bytes) * byte_s
+            sent_bytes += num_bytes + head_bytes
             if not lost[sent]:
                 arrival_s = free_s + delay_s
                 news = -1
@@ -257,7 +258,7 @@ def run(
                 epoch_s = delay_min_s = -1.0
                 acked_count = friendly = 0
             else:
-                ssthresh = max(2 * mss, in_flight // 2)
+                ssthresh = max(2 * mss, cwnd // 2)
             in_flight = 0
             state = LOSS
             cwnd = mss
@@ -343,7 +344,7 @@ def run(
                             ssthresh = max(np.int64(segments * CUBIC_BETA), 2) * mss
                             epoch_s = -1.0
                         else:
-                            ssthresh = max(2 * mss, in_flight // 2)
+                            ssthresh = max(2 * mss, cwnd // 2)
                         prr_out = prr_delivered = 0
                         prr_flight = in_flight
                         force = una
@@ -460,11 +461,16 @@ def run(
                         w_count -= count
             else:
                 if cwnd < ssthresh:
-                    cwnd += mss
-                    grow -= 1
-                if cwnd >= ssthresh and grow > 0:
-                    cwnd += max(1, mss * mss // cwnd)
+                    cwnd = min(cwnd + grow * mss, ssthresh)
+                else:
+                    segments = max(cwnd // mss, 1)
+                    if w_count >= segments:
+                        w_count = 0
+                        cwnd += mss
+                    w_count += grow
+                    cwnd += w_count // segments * mss
+                    w_count %= segments
 
     window[0], window[1], window[2], window[3], window[4] = cwnd, ssthresh, srtt_s, rttvar_s, w_max
-    out[0], out[1], out[2] = done_s, sent, timeouts
+    out[0], out[1], out[2], out[3] = done_s, sent, sent_bytes, timeouts
     return FINISHED
