@@ -43,13 +43,20 @@ class FluidEngine:
         return FluidLink(name, segment)
 
     def start(
-        self, bits: float, route: Sequence[FluidLink], done: Callable[[Flow], None], label: str = "a flow"
+        self,
+        bits: float,
+        route: Sequence[FluidLink],
+        done: Callable[[Flow], None],
+        label: str = "a flow",
+        cap_bps: float = inf,
     ) -> Flow:
         """Start a flow of `bits` over all links of `route` at once; ``done(flow)`` is called when it drained.
 
         `label` says in an error whose flow it is. A flow of zero bits drains at once, after all ordinary
-        events of the instant.
+        events of the instant. `cap_bps` is what the flow takes at most.
         """
+        if cap_bps < inf:  # a link of its own
+            route = (*route, FluidLink(f"the cap of {label}", lambda time_s: (cap_bps, inf)))
         flow = Flow(label, tuple(route), float(bits), done)
         self._arrivals.append(flow)
         self._wake_at(self._env.now)

@@ -11,7 +11,7 @@ class NetworkLink:
     def __init__(self, engine: FluidEngine, source: str, destination: str, link: Link, seed: int) -> None:
         name = f"{source}->{destination}"
         self.source, self.destination = source, destination
-        self.latency_s, self.loss = link.latency_s, link.loss
+        self.latency_s, self.loss, self.transport = link.latency_s, link.loss, link.transport
         self.realisation = link.channel.realise(seed, name) if link.channel is not None else None
         self.fluid = engine.add_link(name, self._capacity(link))
         self.wire_bytes = self.messages = self.lost_packets = 0
@@ -20,6 +20,13 @@ class NetworkLink:
     def channel_queries(self) -> int:
         """How often the channel was asked for its rate."""
         return self.realisation.queries if self.realisation is not None else 0
+
+    def rate_bps(self, now_s: float) -> float:
+        """Return the capacity at `now_s`, or after an outage the next one above zero (infinite: never)."""
+        rate_bps, until_s = self.fluid.segment(now_s)
+        while rate_bps <= 0 and until_s < float("inf"):
+            rate_bps, until_s = self.fluid.segment(until_s)
+        return rate_bps if rate_bps > 0 else float("inf")
 
     def _capacity(self, link: Link) -> Segment:
         cap_bps = float("inf") if link.rate_bps is None else link.rate_bps

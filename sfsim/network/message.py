@@ -7,12 +7,16 @@ from typing import Any
 
 import simpy
 
+from sfsim.network.delivery import Ranges
 from sfsim.payload import Outgoing
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload that was delivered; times in simulated seconds."""
+    """A payload that was delivered; times in simulated seconds.
+
+    An unreliable transport lists in `missing` the byte ranges that did not arrive.
+    """
 
     message_id: int
     source: str
@@ -20,6 +24,7 @@ class Message:
     outgoing: Outgoing
     queued_s: float
     delivered_s: float
+    missing: Ranges = ()
 
     @property
     def kind(self) -> str:
@@ -28,8 +33,13 @@ class Message:
 
     @property
     def payload(self) -> bytes:
-        """What the receiver decodes."""
-        return self.outgoing.payload
+        """What the receiver decodes; missing bytes read as zeros."""
+        if not self.missing:
+            return self.outgoing.payload
+        payload = bytearray(self.outgoing.payload)
+        for start, end in self.missing:
+            payload[start:end] = bytes(end - start)
+        return bytes(payload)
 
     @property
     def round(self) -> int:

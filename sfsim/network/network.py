@@ -1,23 +1,24 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-import numpy as np
 import simpy
 
 from sfsim.errors import NetworkError, SimulationError, did_you_mean
 from sfsim.ledger import Ledger, LinkRecord
-from sfsim.network.declarations import Framing
-from sfsim.network.delivery import Attempt, attempts
+from sfsim.network.declarations import Framing, framing
+from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
 from sfsim.network.fluid import LOW, FluidEngine
 from sfsim.network.link import NetworkLink
 from sfsim.network.message import Inbox, Message
 from sfsim.network.routing import Router
 from sfsim.network.transfer import Transfer
+from sfsim.network.transport import Fluid, Path, Sending, Transport, Window
 from sfsim.payload import Outgoing
+from sfsim.seeds import stream
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -42,6 +43,9 @@ class Network:
         Takes one MessageRecord per message and, at `finish`, one LinkRecord per link.
     clients : collection of str
         Which parties are clients: decides the direction "up", "down", "peer" or "core" of a record.
+    transport : Transport
+        How messages travel on routes whose links do not name another; with such a link, its transport and
+        that one's own framing hold for the whole route.
     """
 
     def __init__(
@@ -53,11 +57,14 @@ class Network:
         seed: int,
         ledger: Ledger,
         clients: Collection[str] = (),
+        transport: Transport | None = None,
     ) -> None:
         for party, node in hosts.items():
             if node not in graph:
                 raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
         self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
+        self._transport = transport or Fluid()
+        self._windows: dict[tuple[str, str], Window] = {}
         self._hosts, self._clients = dict(hosts), frozenset(clients)
         self._router = Router(graph)
         self.engine = FluidEngine(env)
@@ -103,8 +110,11 @@ class Network:
             return transfer.event
         for link in route:
             link.messages += 1
-        transfer.rounds = attempts(self._framing, len(outgoing.payload), self._draw(transfer))
-        self._send_round(transfer)
+        own = next((link.transport for link in route if link.transport is not None), None)
+        frames = framing(own.preset) if own else self._framing
+        transfer.useful_bytes = frames.wire_bytes(len(outgoing.payload))
+        transfer.rounds = (own or self._transport).attempts(self._sending(transfer, route, frames))
+        self._next_round(transfer)
         return transfer.event
 
     def finish(self) -> None:
@@ -156,37 +166,58 @@ class Network:
         if party not in self._hosts:
             raise _unknown(f"there is no party {party!r} in the network", party, self._hosts)
 
-    def _draw(self, transfer: Transfer) -> Callable[[int, int], np.ndarray] | None:
-        """Return which packets of an attempt the route loses; each counts at the first link that loses it."""
-        lossy = [link for link in transfer.route if link.loss is not None]
-        if not lossy:
-            return None
-        # A message is known by its place among those of the same two parties: no codec changes that.
+    def _sending(self, transfer: Transfer, route: Sequence[NetworkLink], framing: Framing) -> Sending:
         pair = (transfer.source, transfer.destination)
+        # A message is known by its place among those of the same two parties: no codec changes that.
         index = self._pair_counts[pair] = self._pair_counts.get(pair, -1) + 1
+        lossy = [link for link in route if link.loss is not None]
+        return Sending(
+            num_bytes=len(transfer.outgoing.payload),
+            framing=framing,
+            rtt_s=lambda: _latency_s(route) + _latency_s(self._way_back(route)),
+            path=lambda: self._path(route),
+            luck=Luck(self._seed, lossy, f"{pair[0]} -> {pair[1]}", index) if lossy else None,
+            now_s=transfer.queued_s,
+            parties=pair,
+            windows=self._windows,
+            rng=lambda name: stream(self._seed, "transport", name, *pair, index),
+        )
 
-        def draw(attempt: int, packets: int) -> np.ndarray:
-            lost = np.zeros(packets, dtype=bool)
-            for link in lossy:
-                name = f"{link.fluid.name}: {transfer.source} -> {transfer.destination}"
-                assert link.loss is not None
-                here = link.loss.lost(self._seed, name, index, attempt, packets) & ~lost
-                link.lost_packets += int(here.sum())
-                lost |= here
-            return lost
+    def _way_back(self, route: Sequence[NetworkLink]) -> Sequence[NetworkLink]:
+        """Return the route of acknowledgements; where no link leads back, as if it was the same."""
+        try:
+            edges = self._router.route(route[-1].destination, route[0].source)
+        except NetworkError:
+            return route
+        return [self.links[edge] for edge in edges]
 
-        return draw
+    def _path(self, route: Sequence[NetworkLink]) -> Path:
+        now, back = float(self._env.now), self._way_back(route)
+        return Path(
+            min(link.rate_bps(now) for link in route),
+            min(link.rate_bps(now) for link in back),
+            _latency_s(route),
+            _latency_s(back),
+        )
 
-    def _send_round(self, transfer: Transfer) -> None:
-        attempt = next(transfer.rounds)
+    def _next_round(self, transfer: Transfer) -> None:
+        attempt = next(transfer.rounds, None)
+        if attempt is None:
+            self._after(_latency_s(transfer.route) + transfer.tail_s, lambda: self._arrive(transfer))
+        elif attempt.pause_s:
+            self._after(attempt.pause_s, lambda: self._send_round(transfer, attempt))
+        else:
+            self._send_round(transfer, attempt)
+
+    def _send_round(self, transfer: Transfer, attempt: Attempt) -> None:
         transfer.begin(attempt)
         self._sent_bytes += attempt.wire_bytes
-        route = [link.fluid for link in transfer.route]
         transfer.flow = self.engine.start(
             attempt.wire_bytes * 8,
-            route,
+            [link.fluid for link in transfer.route],
             lambda flow: self._round_sent(transfer, attempt, flow),
             transfer.label,
+            attempt.cap_bps,
         )
 
     def _round_sent(self, transfer: Transfer, attempt: Attempt, flow: Flow) -> None:
@@ -194,11 +225,7 @@ class Network:
         self._lost_bytes += attempt.lost_bytes
         for link in transfer.route:
             link.wire_bytes += attempt.wire_bytes
-        latency_s = sum(link.latency_s for link in transfer.route)
-        if attempt.lost_packets:
-            self._after(2 * latency_s, lambda: self._send_round(transfer))
-        else:
-            self._after(latency_s, lambda: self._arrive(transfer))
+        self._next_round(transfer)
 
     def _arrive(self, transfer: Transfer) -> None:
         if not self._arrived:
@@ -212,7 +239,7 @@ class Network:
         for transfer in sorted(arrived, key=lambda transfer: transfer.message_id):
             del self._in_flight[transfer.message_id]
             if transfer.route:
-                self._received_bytes += self._framing.wire_bytes(len(transfer.outgoing.payload))
+                self._received_bytes += transfer.useful_bytes
             self._ledger.messages.append(transfer.record(now, self._clients))
             message = Message(
                 message_id=transfer.message_id,
@@ -221,6 +248,7 @@ class Network:
                 outgoing=transfer.outgoing,
                 queued_s=transfer.queued_s,
                 delivered_s=now,
+                missing=transfer.missing,
             )
             self._inboxes[transfer.destination].put(message)
             transfer.event.succeed(message)
@@ -231,6 +259,10 @@ class Network:
         assert event.callbacks is not None
         event.callbacks.append(lambda _: action())
         self._env.schedule(event, priority=priority, delay=delay_s)  # type: ignore[arg-type]
+
+
+def _latency_s(route: Sequence[NetworkLink]) -> float:
+    return sum(link.latency_s for link in route)
 
 
 def _unknown(text: str, word: str, choices: Iterable[str]) -> NetworkError:

@@ -8,7 +8,7 @@ from zlib import crc32
 import simpy
 
 from sfsim.ledger import MessageRecord
-from sfsim.network.delivery import Attempt
+from sfsim.network.delivery import Attempt, Ranges
 from sfsim.network.flow import Flow
 from sfsim.network.link import NetworkLink
 from sfsim.payload import Outgoing
@@ -16,7 +16,10 @@ from sfsim.payload import Outgoing
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Transfer:
-    """State of one message between `send` and its delivery; bytes are wire bytes of one hop."""
+    """State of one message between `send` and its delivery; bytes are wire bytes of one hop.
+
+    `useful_bytes` are the frames that the payload needs, less those that are given up.
+    """
 
     message_id: int
     source: str
@@ -25,6 +28,7 @@ class Transfer:
     route: tuple[NetworkLink, ...]
     queued_s: float
     event: simpy.Event
+    useful_bytes: int = 0
     rounds: Iterator[Attempt] = field(default_factory=lambda: iter(()))
     flow: Flow | None = None
     round_bytes: int = 0
@@ -35,6 +39,8 @@ class Transfer:
     begun_bytes: int = 0
     crossed_bytes: int = 0
     lost_bytes: int = 0
+    missing: Ranges = ()
+    tail_s: float = 0.0
 
     @property
     def label(self) -> str:
@@ -45,8 +51,7 @@ class Transfer:
 
     def begin(self, attempt: Attempt) -> None:
         """Note that a round begins."""
-        if self.begun_bytes:
-            self.retransmissions += attempt.packets
+        self.retransmissions += attempt.repeated
         self.packets += attempt.packets
         self.round_bytes = attempt.wire_bytes
         self.begun_bytes += attempt.wire_bytes
@@ -58,6 +63,8 @@ class Transfer:
         self.sharing_s += flow.sharing_s
         self.crossed_bytes += attempt.wire_bytes
         self.lost_bytes += attempt.lost_bytes
+        self.useful_bytes -= attempt.missing_wire_bytes
+        self.missing, self.tail_s = attempt.missing, attempt.tail_s
 
     def record(self, delivered_s: float, clients: Collection[str]) -> MessageRecord:
         """Return the ledger's row; `delivered_s` is infinite for a message that is still under way."""

@@ -1,15 +1,15 @@
 """TCP with SACK, packet by packet, over one first-in-first-out link that loses packets: a numba kernel.
 
 There is no heap of events. Nothing overtakes anything on the way, so what the receiver answers to a packet is
-known when that packet is sent, and acknowledgements wait in a ring in the order in which they will arrive. The
-next event is then either the front of the ring or the retransmission timer.
+known when that packet is sent, and acknowledgements wait in a ring in the order in which they will arrive.
+The next event is then either the front of the ring or the retransmission timer.
 
 The sender is that of ns-3 3.44 (RFC 5681, 6298, 6675, 6937, 8312), so that it can be compared with it flow by
 flow: cumulative acknowledgements and SACK, a segment is lost once three later ones have arrived, proportional
-rate reduction during recovery, CUBIC with its TCP-friendly region or NewReno, round-trip times measured in whole
-milliseconds by time stamps. Two of its habits decide how fast flows with much loss are, and are kept: during
-recovery every SACK counts once more as a delivered segment (`COUNT_TWICE`), and the product that spreads the
-reduction wraps at 32 bits (`WRAP`).
+rate reduction during recovery, CUBIC with its TCP-friendly region or NewReno, round-trip times measured in
+whole milliseconds by time stamps. Two of its habits decide how fast flows with much loss are, and are kept:
+during recovery every SACK counts once more as a delivered segment (`COUNT_TWICE`), and the product that
+spreads the reduction wraps at 32 bits (`WRAP`).
 
 Left out: HyStart, delayed acknowledgements, pacing, receiver windows, RACK and tail loss probes, giving up.
 """
@@ -340,7 +340,9 @@ def run(
                         state = RECOVERY
                         if cubic:
                             segments = cwnd // mss
-                            w_max = np.int64(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
+                            w_max = (
+                                np.int64(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
+                            )
                             ssthresh = max(np.int64(segments * CUBIC_BETA), 2) * mss
                             epoch_s = -1.0
                         else:
@@ -378,7 +380,11 @@ def run(
             count_before = duplicates
             duplicates = 0
             if partial:
-                if una >= nxt or flags[una] & (SACKED | RETRANSMITTED) != RETRANSMITTED or una == num_segments - 1:
+                if (
+                    una >= nxt
+                    or flags[una] & (SACKED | RETRANSMITTED) != RETRANSMITTED
+                    or una == num_segments - 1
+                ):
                     below = min(lost_below, top1 if top1 >= 0 else nxt)
                     while repair_from < below and flags[repair_from] & (SACKED | RETRANSMITTED):
                         repair_from += 1
