@@ -12,12 +12,11 @@ Everything that crosses is in the W_k, repeats included, so that link counters m
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from sfsim.network.link import NetworkLink
+from sfsim.channel.loss import Loss
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -60,6 +59,14 @@ class Attempt:
     missing_wire_bytes: int = 0
 
 
+class Lossy(Protocol):
+    """A link as `Luck` sees it."""
+
+    name: str
+    loss: Loss | None
+    lost_packets: int
+
+
 @dataclass(slots=True)
 class Luck:
     """Which packets of a message the lossy links of its route lose; each counts at the first that loses it.
@@ -70,7 +77,7 @@ class Luck:
     """
 
     seed: int
-    links: "Sequence[NetworkLink]"
+    links: Sequence[Lossy]  # those with a loss law
     parties: str
     index: int
     _drawn: list[np.ndarray] = field(default_factory=list)
@@ -87,7 +94,7 @@ class Luck:
         self._drawn = []
         for link in self.links:
             assert link.loss is not None
-            name = f"{link.fluid.name}: {self.parties}"
+            name = f"{link.name}: {self.parties}"
             here = link.loss.lost(self.seed, name, self.index, attempt, packets) & ~lost
             self._drawn.append(here)
             lost |= here

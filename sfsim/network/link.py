@@ -1,5 +1,6 @@
 """A link in operation: its declaration, its realised channel, and what it counts."""
 
+from sfsim.channel.loss import Loss
 from sfsim.network.declarations import Link
 from sfsim.network.flow import Segment
 from sfsim.network.fluid import FluidEngine
@@ -9,9 +10,10 @@ class NetworkLink:
     """One direction of a link in a running network; its randomness is named ``source->destination``."""
 
     def __init__(self, engine: FluidEngine, source: str, destination: str, link: Link, seed: int) -> None:
-        name = f"{source}->{destination}"
+        self.name = name = f"{source}->{destination}"
         self.source, self.destination = source, destination
-        self.latency_s, self.loss, self.transport = link.latency_s, link.loss, link.transport
+        self.latency_s, self.transport = link.latency_s, link.transport
+        self.loss: Loss | None = link.loss
         self.realisation = link.channel.realise(seed, name) if link.channel is not None else None
         self.fluid = engine.add_link(name, self._capacity(link))
         self.wire_bytes = self.messages = self.lost_packets = 0

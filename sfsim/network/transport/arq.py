@@ -80,7 +80,7 @@ class Arq(Transport):
         )
 
     def repeat(self, framing: "Framing", num_bytes: int, path: Path, ahead: Ahead) -> Repeated:
-        """Send `num_bytes` > 0 over an idle `path`; ``ahead(n)``: which of the first n transmissions are lost."""
+        """Send `num_bytes` > 0 over an idle `path`; ``ahead(n)``: which of the first n frames are lost."""
         from sfsim.network.transport import arq_kernel as kernel
 
         frames = framing.packets(num_bytes)

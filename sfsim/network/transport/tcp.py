@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -100,7 +100,7 @@ class Tcp(Transport):
             lost_bytes=flight.wire_bytes - useful,
             repeated=flight.data_packets - packets,
             pause_s=flight.opened_s if lossy else max(0.0, flight.delivered_s - path.latency_s - least_s),
-            **({"cap_bps": flight.wire_bytes * 8 / max(busy_s, least_s)} if lossy else {}),
+            cap_bps=flight.wire_bytes * 8 / max(busy_s, least_s) if lossy else inf,
         )
 
     def fly(

@@ -6,10 +6,10 @@ The next event is then either the front of the ring or the retransmission timer.
 
 The sender is that of ns-3 3.44 (RFC 5681, 6298, 6675, 6937, 8312), so that it can be compared with it flow by
 flow: cumulative acknowledgements and SACK, a segment is lost once three later ones have arrived, proportional
-rate reduction during recovery, CUBIC with its TCP-friendly region or NewReno, round-trip times measured in
+rate reduction during recovery, CUBIC with its TCP-friendly region or Reno, round-trip times measured in
 whole milliseconds by time stamps. Two of its habits decide how fast flows with much loss are, and are kept:
-during recovery every SACK counts once more as a delivered segment (`COUNT_TWICE`), and the product that
-spreads the reduction wraps at 32 bits (`WRAP`).
+during recovery every SACK counts once more as a delivered segment, and the product that
+spreads the reduction wraps at 32 bits.
 
 Left out: HyStart, delayed acknowledgements, pacing, receiver windows, RACK and tail loss probes, giving up.
 """
@@ -420,9 +420,9 @@ def run(
                     recovering = False
                 restart = True
 
-        if cubic and acked >= 0 and not (epoch_s >= 0 and now - epoch_s < CUBIC_QUIET_S):
-            if delay_min_s < 0 or srtt_s < delay_min_s:
-                delay_min_s = srtt_s
+        settled = epoch_s < 0 or now - epoch_s >= CUBIC_QUIET_S
+        if acked >= 0 and settled and (delay_min_s < 0 or srtt_s < delay_min_s):
+            delay_min_s = srtt_s
         if leave:
             cwnd = ssthresh
         if restart:
