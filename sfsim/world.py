@@ -15,10 +15,10 @@ import torch
 
 from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
-from sfsim.learning.data import load_dataset
-from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
 from sfsim.network import Network, framing, unused_effects
+from sfsim.learning.data import load_dataset
+from sfsim.learning.partition import partition
 from sfsim.scenario import build_graph
 from sfsim.seeds import stream
 from sfsim.splitfed.client import Client
