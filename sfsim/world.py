@@ -95,10 +95,11 @@ def build(
         env,
         graph,
         hosts,
-        framing(scenario.network.framing),
+        framing(scenario.network.framing or scenario.network.transport.preset),
         scenario.seeds.network,
         ledger,
         clients=set(scenario.client_names),
+        transport=scenario.network.transport,
     )
     workload = LiveWorkload(setting)
     schedule = Schedule(

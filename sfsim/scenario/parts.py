@@ -14,6 +14,7 @@ from sfsim.declaration import declaration, misfit
 from sfsim.device import Device, Variation
 from sfsim.errors import ConfigError
 from sfsim.network.declarations import FRAMINGS, Link, framing
+from sfsim.network.transport import AnyTransport, Fluid
 
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -313,15 +314,20 @@ class NetworkTable:
 
     Parameters
     ----------
-    framing : str
-        The preset of headers below the payload.
+    transport : Transport
+        How messages travel; its kind alone is enough, such as ``transport = "tcp-cubic"``.
+    framing : str, optional
+        The preset of headers below the payload. Default: that of the transport, over Ethernet.
     """
 
-    framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] = "tcp-ipv4-ethernet"
+    transport: AnyTransport = Field(default_factory=Fluid)
+    framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] | None = None
 
     def __post_init__(self) -> None:
+        if self.framing is None:
+            object.__setattr__(self, "framing", self.transport.preset)
         with at("framing"):
-            framing(self.framing)
+            framing(self.framing or self.transport.preset)
 
 
 @declaration
