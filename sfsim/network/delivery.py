@@ -63,8 +63,11 @@ class Lossy(Protocol):
     """A link as `Luck` sees it."""
 
     name: str
-    loss: Loss | None
     lost_packets: int
+
+    @property
+    def loss(self) -> Loss | None:
+        """Its loss law."""
 
 
 @dataclass(slots=True)

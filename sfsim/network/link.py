@@ -1,6 +1,5 @@
 """A link in operation: its declaration, its realised channel, and what it counts."""
 
-from sfsim.channel.loss import Loss
 from sfsim.network.declarations import Link
 from sfsim.network.flow import Segment
 from sfsim.network.fluid import FluidEngine
@@ -12,8 +11,7 @@ class NetworkLink:
     def __init__(self, engine: FluidEngine, source: str, destination: str, link: Link, seed: int) -> None:
         self.name = name = f"{source}->{destination}"
         self.source, self.destination = source, destination
-        self.latency_s, self.transport = link.latency_s, link.transport
-        self.loss: Loss | None = link.loss
+        self.latency_s, self.loss, self.transport = link.latency_s, link.loss, link.transport
         self.realisation = link.channel.realise(seed, name) if link.channel is not None else None
         self.fluid = engine.add_link(name, self._capacity(link))
         self.wire_bytes = self.messages = self.lost_packets = 0

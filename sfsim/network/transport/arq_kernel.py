@@ -1,12 +1,25 @@
 """Selective-repeat ARQ, frame by frame: a numba kernel."""
 
+import numpy as np
 from numba import njit
 
 FINISHED, MORE_LUCK, MORE_ROOM = 0, 1, 2
 
 
 @njit(cache=True)
-def run(lost, num_frames, frame_s, last_s, answer_s, attempts, given_up, queue, due_s, tries, out):
+def run(
+    lost: np.ndarray,
+    num_frames: int,
+    frame_s: float,
+    last_s: float,
+    answer_s: float,
+    attempts: int,
+    given_up: np.ndarray,
+    queue: np.ndarray,
+    due_s: np.ndarray,
+    tries: np.ndarray,
+    out: np.ndarray,
+) -> int:
     """Send `num_frames` until all have arrived or are given up.
 
     A frame whose acknowledgement is not there `answer_s` after its last bit left is sent again as soon as the

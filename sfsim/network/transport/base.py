@@ -86,11 +86,12 @@ class Transport:
     """
 
     preset: ClassVar[str] = "tcp-ipv4-ethernet"
+    kind: str
 
     @staticmethod
     def from_short_form(value: Any) -> Any:
-        """Take a kind where a table is expected."""
-        return {"kind": value} if isinstance(value, str) else value
+        """Take a kind where a table is expected; the path of a file stays one."""
+        return {"kind": value} if isinstance(value, str) and not value.endswith(".toml") else value
 
     def attempts(self, sending: Sending) -> Iterator[Attempt]:
         """Yield what has to cross the route until the message is delivered, one attempt after the other."""

@@ -7,8 +7,9 @@ from sfsim.channel import Bernoulli
 from sfsim.errors import ConfigError
 from sfsim.network.declarations import framing
 from sfsim.network.delivery import Luck
-from sfsim.network.transport import Path, Sending, Transport
+from sfsim.network.transport import Arq, Path, Sending, Transport, Wifi
 from sfsim.network.transport import transport as named
+from sfsim.network.transport.tcp import Tcp
 from sfsim.seeds import stream
 
 
@@ -68,12 +69,12 @@ def transfer(
     (0.8466, [70])
     """
     law = named(transport) if isinstance(transport, str) else transport
-    if hasattr(law, "connection"):
+    if isinstance(law, Tcp):
         law = replace(law, connection="per-message")
-    if retries is not None:
-        if not hasattr(law, "retries"):
-            raise ConfigError("retries", str(retries), f"none: transport {law.kind!r} has no retry limit")  # type: ignore[attr-defined]
+    if isinstance(law, Arq | Wifi) and retries is not None:
         law = replace(law, retries=retries)
+    elif retries is not None:
+        raise ConfigError("retries", str(retries), f"nothing: transport {law.kind!r} has no retry limit")
     for name, value, meant in (
         ("num_bytes", num_bytes, num_bytes >= 0),
         ("rate_bps", rate_bps, 0 < rate_bps < float("inf")),
@@ -86,7 +87,7 @@ def transfer(
     path = Path(rate_bps, rate_bps, rtt_s / 2, rtt_s / 2)
     cut = framing(frames or law.preset.removesuffix("-ethernet"), "framing")
     found: dict[str, Any] = {
-        "transport": law.kind,  # type: ignore[attr-defined]
+        "transport": law.kind,
         **{key: [] for key in ("seconds", "sent_packets", "wire_bytes", "lost_bytes", "missing")},
     }
     for seed in range(1, seeds + 1):

@@ -240,18 +240,15 @@ def slow_start(segments: int, window: float, tx_s: float, answer_s: float) -> tu
     Rounds of 10 and 20 segments wait for their answers, the third is never done:
 
     >>> slow_start(60, 10, tx_s=0.001, answer_s=0.1)
-    (0.17, 35.0)
+    (0.17, 35)
     """
     left, now, idle_s = segments, floor(window), 0.0
-    grown = window
     while left > now and now * tx_s < answer_s:
         idle_s += answer_s - now * tx_s
         left -= now
         now *= 2
-        grown = now / 2 + min(ceil(left / 2), now / 2)
-    if left > now:  # the line is busy from here on, and every answer opens the window
-        grown = now + left - answer_s / tx_s
-    return idle_s, max(grown, window)
+    # Every answer lets two segments out; once all are out, the window no longer limits and stays as it is.
+    return idle_s, floor(window) + max(0, ceil((segments - floor(window)) / 2))
 
 
 @declaration

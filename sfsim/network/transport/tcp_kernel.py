@@ -14,7 +14,7 @@ spreads the reduction wraps at 32 bits.
 Left out: HyStart, delayed acknowledgements, pacing, receiver windows, RACK and tail loss probes, giving up.
 """
 
-from math import floor, inf
+from math import ceil, floor, inf
 
 import numpy as np
 from numba import njit
@@ -34,40 +34,74 @@ FINISHED, MORE_LUCK, MORE_ROOM = 0, 1, 2
 
 @njit(cache=True)
 def run(
-    lost,
-    num_segments,
-    last_bytes,
-    cubic,
-    mss,
-    head_bytes,
-    byte_s,
-    back_byte_s,
-    delay_s,
-    back_delay_s,
-    min_rto_s,
-    start_s,
-    free_s,
-    window,
-    flags,
-    ring_s,
-    ring_ack,
-    ring_sack,
-    ring_ms,
-    out,
-):
-    """Send `num_segments` from `start_s` on; see `sfsim.network.transport.tcp` for the arguments."""
+    lost: np.ndarray,
+    num_segments: int,
+    last_bytes: int,
+    cubic: bool,
+    mss: int,
+    head_bytes: int,
+    byte_s: float,
+    back_byte_s: float,
+    delay_s: float,
+    back_delay_s: float,
+    min_rto_s: float,
+    start_s: float,
+    free_s: float,
+    window: np.ndarray,
+    flags: np.ndarray,
+    ring_s: np.ndarray,
+    ring_ack: np.ndarray,
+    ring_sack: np.ndarray,
+    ring_ms: np.ndarray,
+    out: np.ndarray,
+) -> int:
+    """Send `num_segments` over an open connection and an idle line.
+
+    Parameters
+    ----------
+    lost : (n,) bool
+        Whether the i-th segment that is sent, repeats included, is lost.
+    num_segments, last_bytes : int
+        Segments, and the payload of the last one.
+    cubic : bool
+        CUBIC, or Reno.
+    mss, head_bytes : int
+        Payload and headers of a full segment; an acknowledgement has the same headers, and 8 bytes more for
+        each of up to three blocks of SACK.
+    byte_s, back_byte_s : float
+        What a byte takes on the line there and back.
+    delay_s, back_delay_s : float
+        Propagation there and back.
+    min_rto_s : float
+    start_s, free_s : float
+        When the sender may begin, and when the line is free for it.
+    window : (5,) float64
+        State of the sender, at the end too: window and threshold in bytes, smoothed round trip and its
+        variation in s, CUBIC's last maximum in segments.
+    flags : (num_segments,) uint8
+        Zeros; what sender and receiver know of each segment.
+    ring_s, ring_ack, ring_sack, ring_ms : (m,) float64, int64, int64, int64
+        Room for the acknowledgements under way.
+    out : (4,) float64
+        When the last segment that was missing arrived; segments sent; their wire bytes; time-outs.
+
+    Returns
+    -------
+    int
+        FINISHED; or what was too short for the run: `lost` (MORE_LUCK) or the ring (MORE_ROOM).
+    """
     size = len(ring_s)
     first = last = 0  # the ring: acknowledgements on their way
-    cwnd, ssthresh = np.int64(window[0]), np.int64(window[1])
+    cwnd, ssthresh = int(window[0]), int(window[1])
     srtt_s, rttvar_s = window[2], window[3]
     rto_s = max(srtt_s + max(0.001, 4 * rttvar_s), min_rto_s)
-    w_max = np.int64(window[4])
+    w_max = int(window[4])
     timer_s = inf
     now = start_s
     back_free_s = 0.0
     # sender
     una = nxt = 0
-    in_flight = np.int64(0)
+    in_flight = 0
     state = OPEN
     duplicates = 0
     recover = 0
@@ -79,10 +113,10 @@ def run(
     lost_below = 0
     repair_from = 0
     guess_from = 0
-    prr_delivered = prr_out = prr_flight = np.int64(0)
+    prr_delivered = prr_out = prr_flight = 0
     # CUBIC
-    w_count = acked_count = np.int64(0)
-    origin = friendly = np.int64(0)
+    w_count = acked_count = 0
+    origin = friendly = 0
     k_s = 0.0
     delay_min_s = -1.0
     epoch_s = -1.0
@@ -94,7 +128,7 @@ def run(
     blocks = 0
     done_s = -1.0
     sent = timeouts = 0
-    sent_bytes = np.int64(0)
+    sent_bytes = 0
     force = -1
 
     while True:
@@ -253,8 +287,8 @@ def run(
             sampled_from = nxt
             if cubic:
                 segments = cwnd // mss
-                w_max = np.int64(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
-                ssthresh = max(np.int64(segments * CUBIC_BETA), 2) * mss
+                w_max = int(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
+                ssthresh = max(int(segments * CUBIC_BETA), 2) * mss
                 epoch_s = delay_min_s = -1.0
                 acked_count = friendly = 0
             else:
@@ -276,7 +310,7 @@ def run(
             rttvar_s += (abs(error_s) - rttvar_s) / 4
             rto_s = max(srtt_s + max(0.001, 4 * rttvar_s), min_rto_s)
 
-        delivered = np.int64(0)
+        delivered = 0
         if news >= 0 and not flags[news] & SACKED and news >= una:
             delivered = last_bytes if news == num_segments - 1 else mss
             if not flags[news] & LOST:
@@ -341,9 +375,9 @@ def run(
                         if cubic:
                             segments = cwnd // mss
                             w_max = (
-                                np.int64(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
+                                int(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
                             )
-                            ssthresh = max(np.int64(segments * CUBIC_BETA), 2) * mss
+                            ssthresh = max(int(segments * CUBIC_BETA), 2) * mss
                             epoch_s = -1.0
                         else:
                             ssthresh = max(2 * mss, cwnd // 2)
@@ -363,7 +397,7 @@ def run(
             prr_delivered += delivered
             if in_flight > ssthresh:
                 product = (prr_delivered * ssthresh) & WRAP
-                count = np.int64(np.ceil(product / prr_flight)) - prr_out
+                count = int(ceil(product / prr_flight)) - prr_out
             else:
                 count = prr_delivered - prr_out
                 if count >= 0:
@@ -447,7 +481,7 @@ def run(
                             k_s = ((w_max - segments) / CUBIC_C) ** (1 / 3)
                             origin = w_max
                     away_s = now + delay_min_s - epoch_s - k_s
-                    change = np.int64(CUBIC_C * abs(away_s) ** 3)
+                    change = int(CUBIC_C * abs(away_s) ** 3)
                     target = origin - change if away_s < 0 else origin + change
                     if target > segments:
                         count = segments // (target - segments)

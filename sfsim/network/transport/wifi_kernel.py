@@ -1,5 +1,6 @@
 """One 802.11 station that sends frames and repeats what is lost: a numba kernel."""
 
+import numpy as np
 from numba import njit
 
 FINISHED, MORE_LUCK = 0, 1
@@ -7,21 +8,21 @@ FINISHED, MORE_LUCK = 0, 1
 
 @njit(cache=True)
 def run(
-    lost,
-    uniform,
-    num_frames,
-    frame_s,
-    last_s,
-    gap_s,
-    ack_s,
-    timeout_s,
-    slot_s,
-    cw_min,
-    cw_max,
-    attempts,
-    given_up,
-    out,
-):
+    lost: np.ndarray,
+    uniform: np.ndarray,
+    num_frames: int,
+    frame_s: float,
+    last_s: float,
+    gap_s: float,
+    ack_s: float,
+    timeout_s: float,
+    slot_s: float,
+    cw_min: int,
+    cw_max: int,
+    attempts: int,
+    given_up: np.ndarray,
+    out: np.ndarray,
+) -> int:
     """Send `num_frames`, each at most `attempts` times.
 
     Parameters
