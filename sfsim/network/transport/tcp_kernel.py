@@ -21,6 +21,7 @@ from numba import njit
 
 SACKED, RETRANSMITTED, LOST, ARRIVED = 1, 2, 4, 8
 OPEN, DISORDER, RECOVERY, LOSS = 0, 1, 2, 3
+BLOCKS, BLOCKS_SENT = 4, 3  # of SACK: what a receiver remembers, and what fits into an acknowledgement
 DUPLICATES = 3  # later segments that must arrive before one counts as lost (RFC 6675, DupThresh)
 MAX_RTO_S = 60.0
 CUBIC_C, CUBIC_BETA, CUBIC_QUIET_S, CUBIC_CLAMP = 0.4, 0.7, 0.01, 20
@@ -123,8 +124,7 @@ def run(
     # receiver
     expected = 0
     echo_ms = 0
-    low0 = low1 = low2 = low3 = 0
-    high0 = high1 = high2 = high3 = 0
+    low, high = np.zeros(BLOCKS, np.int64), np.zeros(BLOCKS, np.int64)  # of SACK, the latest first
     blocks = 0
     done_s = -1.0
     sent = timeouts = 0
@@ -185,66 +185,32 @@ def run(
                     expected += 1
                     while expected < nxt and flags[expected] & ARRIVED:
                         expected += 1
-                    if blocks:
-                        # keep those blocks that end above what is acknowledged now
-                        kept = 0
-                        if high0 > expected:
-                            kept = 1
-                        if blocks > 1 and high1 > expected:
-                            if kept == 0:
-                                low0, high0 = low1, high1
+                    kept = 0
+                    for place in range(blocks):
+                        if high[place] > expected:
+                            low[kept], high[kept] = low[place], high[place]
                             kept += 1
-                        if blocks > 2 and high2 > expected:
-                            if kept == 0:
-                                low0, high0 = low2, high2
-                            elif kept == 1:
-                                low1, high1 = low2, high2
-                            kept += 1
-                        if blocks > 3 and high3 > expected:
-                            if kept == 0:
-                                low0, high0 = low3, high3
-                            elif kept == 1:
-                                low1, high1 = low3, high3
-                            elif kept == 2:
-                                low2, high2 = low3, high3
-                            kept += 1
-                        blocks = kept
+                    blocks = kept
                     if expected == num_segments:
                         done_s = arrival_s
                 elif seg > expected and not flags[seg] & ARRIVED:
                     flags[seg] |= ARRIVED
                     news = seg
-                    low, high = seg, seg + 1
-                    # a block that touches the new one is swallowed; the rest moves back by one
+                    begin, end = seg, seg + 1
                     kept = 0
-                    a0 = b0 = a1 = b1 = a2 = b2 = 0
                     for place in range(blocks):
-                        if place == 0:
-                            a, b = low0, high0
-                        elif place == 1:
-                            a, b = low1, high1
-                        elif place == 2:
-                            a, b = low2, high2
+                        if high[place] == begin:
+                            begin = low[place]
+                        elif low[place] == end:
+                            end = high[place]
                         else:
-                            a, b = low3, high3
-                        if b == low:
-                            low = a
-                        elif a == high:
-                            high = b
-                        else:
-                            if kept == 0:
-                                a0, b0 = a, b
-                            elif kept == 1:
-                                a1, b1 = a, b
-                            elif kept == 2:
-                                a2, b2 = a, b
+                            low[kept], high[kept] = low[place], high[place]
                             kept += 1
-                    low0, high0 = low, high
-                    low1, high1 = a0, b0
-                    low2, high2 = a1, b1
-                    low3, high3 = a2, b2
-                    blocks = min(kept + 1, 4)
-                ack_bytes = head_bytes + 8 * min(blocks, 3)
+                    blocks = min(kept + 1, BLOCKS)
+                    for place in range(blocks - 1, 0, -1):
+                        low[place], high[place] = low[place - 1], high[place - 1]
+                    low[0], high[0] = begin, end
+                ack_bytes = head_bytes + 8 * min(blocks, BLOCKS_SENT)
                 back_free_s = max(back_free_s, arrival_s) + ack_bytes * back_byte_s
                 ring_s[last] = back_free_s + back_delay_s
                 ring_ack[last] = expected
@@ -374,9 +340,7 @@ def run(
                         state = RECOVERY
                         if cubic:
                             segments = cwnd // mss
-                            w_max = (
-                                int(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
-                            )
+                            w_max = int(segments * (1 + CUBIC_BETA) / 2) if segments < w_max else segments
                             ssthresh = max(int(segments * CUBIC_BETA), 2) * mss
                             epoch_s = -1.0
                         else:
@@ -397,7 +361,7 @@ def run(
             prr_delivered += delivered
             if in_flight > ssthresh:
                 product = (prr_delivered * ssthresh) & WRAP
-                count = int(ceil(product / prr_flight)) - prr_out
+                count = ceil(product / prr_flight) - prr_out
             else:
                 count = prr_delivered - prr_out
                 if count >= 0:
