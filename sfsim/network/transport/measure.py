@@ -12,6 +12,8 @@ from sfsim.network.transport import transport as named
 from sfsim.network.transport.tcp import Tcp
 from sfsim.seeds import stream
 
+PARTIES = ("sender", "receiver")
+
 
 @dataclass(slots=True)
 class Line:
@@ -97,11 +99,11 @@ def transfer(
             framing=cut,
             rtt_s=lambda: rtt_s,
             path=lambda: path,
-            luck=Luck(seed, [line], "transfer", 0) if loss else None,
+            luck=Luck(seed, [line], " -> ".join(PARTIES), 0) if loss else None,
             now_s=0.0,
-            parties=("sender", "receiver"),
+            parties=PARTIES,
             windows={},
-            rng=lambda name, seed=seed: stream(seed, "transport", name),  # type: ignore[misc]
+            rng=lambda name, seed=seed: stream(seed, "transport", name, *PARTIES, 0),  # type: ignore[misc]
         )
         attempts = list(law.attempts(sending))
         busy_s = sum(step.pause_s + step.wire_bytes * 8 / min(rate_bps, step.cap_bps) for step in attempts)
