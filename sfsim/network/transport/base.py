@@ -41,7 +41,7 @@ class Window:
     used_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, for speed
 class Sending:
     """A message that is about to be sent, as its transport sees it.
 
