@@ -21,7 +21,7 @@ from sfsim.channel.loss import Loss
 Ranges = tuple[tuple[int, int], ...]
 
 
-@dataclass(slots=True)  # not frozen: three times as fast to make, and one is made per message
+@dataclass(slots=True)  # not frozen, for speed: one is made per message
 class Attempt:
     """What crosses the route in one go, and what becomes of it.
 
