@@ -197,6 +197,42 @@ def calibrate(
     console.line(f"profile: {out}")
 
 
+@app.command()
+def transfer(
+    num_bytes: Annotated[int, typer.Option("--bytes", help="Payload of the message.")],
+    rate_bps: Annotated[float, typer.Option(help="Wire rate in bit/s, both ways; for Wi-Fi the PHY rate.")],
+    rtt_s: Annotated[float, typer.Option(help="Twice the propagation delay, in s.")],
+    loss: Annotated[float, typer.Option(help="Probability that a packet is lost.")] = 0.0,
+    transport: Annotated[
+        str, typer.Option(metavar="KIND", help="tcp-cubic, tcp-reno, arq, wifi, udp or fluid.")
+    ] = "tcp-cubic",
+    retries: Annotated[
+        int | None, typer.Option(help="How often a packet is sent again at most (arq, wifi).")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many times, with seeds 1, 2, ...")] = 1,
+    framing: Annotated[
+        str | None, typer.Option(help="Preset of headers.  [default: the transport's, point to point]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Send one message over one idle line and print how long that takes."""
+    import statistics
+
+    from sfsim import console
+    from sfsim.network.transport.measure import transfer as measure
+
+    found = measure(num_bytes, rate_bps, rtt_s, loss, transport, retries, seeds, framing)
+    if json:
+        from json import dumps
+
+        print(dumps(found))
+        return
+    mean = {key: statistics.fmean(found[key]) for key in ("seconds", "sent_packets", "lost_bytes")}
+    median_s = statistics.median(found["seconds"])
+    console.line(f"time: {mean['seconds']:.6g} s mean, {median_s:.6g} s median of {seeds}")
+    console.line(f"packets sent: {mean['sent_packets']:.6g}; payload lost: {mean['lost_bytes']:.6g} bytes")
+
+
 Codec = Annotated[Path, typer.Option(metavar="FILE", help="Codec (TOML).")]
 
 

@@ -115,10 +115,14 @@ def build(
 def _network(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> AnyNetwork:
     graph, hosts = build_graph(scenario)
     table, seed = scenario.network, scenario.seeds.network
-    given = (env, graph, hosts, framing(table.framing), seed, ledger, set(scenario.client_names))
+    frames = framing(table.framing or table.transport.preset)
+    given = (env, graph, hosts, frames, seed, ledger, set(scenario.client_names))
     if table.engine == "packet":
-        return PacketNetwork(*given, discipline=table.discipline or "drr")
-    return Network(*given)
+        unreliable = table.transport.kind == "udp"
+        return PacketNetwork(
+            *given, transport="udp" if unreliable else "arq", discipline=table.discipline or "drr"
+        )
+    return Network(*given, transport=table.transport)
 
 
 def _start(

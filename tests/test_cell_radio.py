@@ -8,7 +8,7 @@ import pytest
 
 from sfsim.channel import Constant, RayleighBlock
 from sfsim.errors import ConfigError
-from sfsim.network.cell import Cellular, Wifi
+from sfsim.network.cell import Cellular, WifiCell
 from sfsim.network.cell.grants import Grants
 from sfsim.network.cell.medium import Medium, media, multicast, policy_of
 from sfsim.network.cell.policy import Csma, EqualAirtime, LteGrid, Ofdma, ProportionalFair
@@ -25,7 +25,7 @@ DOWN = {
 }
 
 
-def alone_bps(cell: Cellular | Wifi, distance_m: float, down: bool) -> float:
+def alone_bps(cell: Cellular | WifiCell, distance_m: float, down: bool) -> float:
     link, _ = cell_link(cell, "cell", "phone", distance_m, down)
     rate_bps = link.rate_bps if link.channel is None else min(link.rate_bps, link.channel.rate_bps)
     return rate_bps * link.efficiency
@@ -96,7 +96,7 @@ def test_duplex() -> None:
     assert (up.policy.budget, down.policy.budget) == (tdd.airtime(False), tdd.airtime(True))
     up, down = media(Cellular())
     assert up is not down
-    for half in (Cellular(duplex="half"), Wifi()):
+    for half in (Cellular(duplex="half"), WifiCell()):
         up, down = media(half)
         assert up is down
 
@@ -109,7 +109,7 @@ def test_every_access_has_its_policy() -> None:
     assert grid == LteGrid(resource_blocks=25, scheduler="pf", downlink=True)
     assert isinstance(policy_of(Cellular(access="ofdma", sub_bands=3), down=False), Ofdma)
     assert policy_of(Cellular(access="proportional-fair"), down=False).gain == "none", "nothing fades"
-    assert policy_of(Wifi(standard="802.11a"), down=True) == Csma(standard="802.11a")
+    assert policy_of(WifiCell(standard="802.11a"), down=True) == Csma(standard="802.11a")
     for access in ("max-rate", "equal-rate", "private"):
         assert (
             policy_of(Cellular(access=access), down=False).allocate(np.array([3e6]), np.array([inf])) == 3e6
@@ -117,14 +117,14 @@ def test_every_access_has_its_policy() -> None:
 
 
 def test_wifi_by_distance() -> None:
-    assert alone_bps(Wifi(), 5.0, True) == pytest.approx(59.4e6, rel=0.01)
-    rates = [alone_bps(Wifi(), d, False) for d in (5.0, 50.0, 80.0, 100.0)]
+    assert alone_bps(WifiCell(), 5.0, True) == pytest.approx(59.4e6, rel=0.01)
+    rates = [alone_bps(WifiCell(), d, False) for d in (5.0, 50.0, 80.0, 100.0)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > rates[-1]
     with pytest.raises(
         ConfigError, match=r"found 1000 m for 'phone', where the SNR is .* a place that cell 'cell' reaches"
     ):
-        cell_link(Wifi(), "cell", "phone", 1000.0, down=False)
+        cell_link(WifiCell(), "cell", "phone", 1000.0, down=False)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_medium_follows_its_members() -> None:
 
 
 def test_a_medium_gives_csma_what_it_needs() -> None:
-    medium, _ = media(Wifi(standard="802.11a"))
+    medium, _ = media(WifiCell(standard="802.11a"))
     for key, down in (("a", False), ("b", True), ("c", True)):
         medium.join(key, 0.0, Constant(rate_bps=17.26e6).realise(0, key).segment, down=down, phy_bps=24e6)
     rate = medium.allocate()
@@ -201,7 +201,7 @@ def test_waits_for_a_grant() -> None:
     assert grants.wait_s("a", 2.0, down=False) == pytest.approx(0.013)
     assert grants.wait_s("a", 2.0, down=True) == 0
     assert grants.wait_s("a", 11.1, down=True) == pytest.approx(0.050), "it fell asleep"
-    assert Grants(Wifi(), 7, "home").wait_s("a", 0.0, down=False) == 0
+    assert Grants(WifiCell(), 7, "home").wait_s("a", 0.0, down=False) == 0
 
 
 def test_the_wait_for_a_request_opportunity_is_uniform_and_nobodys_but_the_clients() -> None:

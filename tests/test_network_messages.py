@@ -12,8 +12,9 @@ from sfsim.channel import Bernoulli, Constant, GilbertElliott, RayleighBlock, Tr
 from sfsim.errors import ConfigError, NetworkError, SimulationError
 from sfsim.ledger import Ledger
 from sfsim.network import FRAMINGS, Link, Network, Outgoing, framing, unused_effects
-from sfsim.network.delivery import attempts
+from sfsim.network.delivery import Luck
 from sfsim.network.topology import from_links, star
+from sfsim.network.transport.fluid import repair_rounds
 
 SERVER = "main server"
 
@@ -141,7 +142,7 @@ def test_parties_on_one_machine_need_no_network():
 def test_repair_rounds_by_hand():
     # 4 packets: 1448, 1448, 1448, 656 bytes. Round 1 loses the first and the last, round 2 the last again.
     luck = {1: [True, False, False, True], 2: [False, True], 3: [False]}
-    rounds = list(attempts(framing("tcp-ipv4"), 5000, lambda attempt, packets: np.array(luck[attempt])))
+    rounds = list(repair_rounds(framing("tcp-ipv4"), 5000, lambda attempt, packets: np.array(luck[attempt])))
     assert [(r.packets, r.wire_bytes, r.lost_packets, r.lost_bytes) for r in rounds] == [
         (4, 5216, 2, 1502 + 710),
         (2, 1502 + 710, 1, 710),
@@ -155,7 +156,9 @@ def test_a_lossy_message_alone_takes_the_documented_time():
     world.send(0.0, "a", SERVER, 10**5)
     (record,) = world.run()
     name = f"a->n1: a -> {SERVER}"
-    rounds = list(attempts(framing("tcp-ipv4"), 10**5, lambda k, packets: loss.lost(1, name, 0, k, packets)))
+    rounds = list(
+        repair_rounds(framing("tcp-ipv4"), 10**5, lambda k, packets: loss.lost(1, name, 0, k, packets))
+    )
     assert len(rounds) > 1
     total = sum(step.wire_bytes for step in rounds)
     expected_s = total * 8 / 1e6 + (len(rounds) - 1) * 2 * 0.04 + 0.04
@@ -168,18 +171,22 @@ def test_a_lossy_message_alone_takes_the_documented_time():
     assert [link.lost_packets for link in world.ledger.links] == [record.retransmissions, 0]
 
 
-def test_two_codecs_meet_the_same_luck_on_the_shared_prefix():
+def test_two_codecs_meet_the_same_luck_on_the_shared_prefix(monkeypatch):
+    drawn, ahead = [], Luck.ahead
+
+    def listen(luck, attempt, packets):
+        drawn.append(ahead(luck, attempt, packets))
+        return drawn[-1]
+
+    monkeypatch.setattr(Luck, "ahead", listen)
+
     def lost_first(num_bytes):
+        drawn.clear()
         world = path_world([wire(loss=Bernoulli(probability=0.2))])
-        transfer_luck = []
         for _ in range(3):
             world.send(0.0, "a", SERVER, num_bytes)
-        draw = world.network._draw
-        world.network._draw = lambda transfer: (
-            lambda k, n, d=draw(transfer): (transfer_luck.append(d(k, n)), transfer_luck[-1])[1]
-        )
         world.run()
-        return transfer_luck[:3]
+        return drawn[:3]
 
     for short, long in zip(lost_first(60_000), lost_first(150_000), strict=True):
         assert short.any()

@@ -260,7 +260,7 @@ CASES = {
         "[main_server]",
         '[network]\nframing = "tcp"\n[main_server]',
         "a.toml, [network] framing: found 'tcp', expected one of none, tcp-ipv4, udp-ipv4, tcp-ipv4-ethernet, "
-        "udp-ipv4-ethernet, lte-like",
+        "udp-ipv4-ethernet, udp-ipv4-wifi, lte-like",
     ),
     "link that is down for ever": (
         UPLINK,

@@ -7,6 +7,7 @@ from pydantic import Field
 from sfsim.channel import AnyChannel, AnyLoss
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import ConfigError, did_you_mean
+from sfsim.network.transport import AnyTransport
 
 
 @declaration
@@ -26,6 +27,8 @@ class Link:
     efficiency : float
         Share of the rate that is left after what the link's own layers take (preambles, control, retries
         below the transport).
+    transport : Transport, optional
+        How messages whose route crosses this link travel. Default: as the network says.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Link:
     channel: AnyChannel | None = None
     loss: AnyLoss | None = None
     efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    transport: AnyTransport | None = None
 
     def __post_init__(self) -> None:
         if self.rate_bps is None and self.channel is None:
@@ -110,6 +114,12 @@ FRAMINGS = {
             payload_bytes=1472,
             overhead_bytes=46,
             source="UDP 8, IPv4 20, Ethernet header 14 and checksum 4 (IEEE 802.3, 3.1.1)",
+        ),
+        Framing(
+            name="udp-ipv4-wifi",
+            payload_bytes=1472,
+            overhead_bytes=64,
+            source="UDP 8, IPv4 20, LLC/SNAP 8, 802.11 header 24 and checksum 4 (IEEE 802.11-2020, 9.2)",
         ),
         Framing(
             name="lte-like",

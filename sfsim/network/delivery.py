@@ -1,67 +1,112 @@
-"""Reliable delivery: what is lost is sent again, in repair rounds.
+"""What a transport asks the network to carry, and the luck that its packets meet.
 
-Round 1 sends all packets of a message. One round-trip time after its last bit has left, the lost packets
-are sent again as round 2, and so on until nothing is lost. Alone on a route of rate R and latency L, with
-W_k wire bytes in round k of K, a message takes
+A transport turns a message into attempts, one after another. An attempt is a pause, then so many wire bytes
+as one flow that shares the links of the route and is never faster than its cap, then, for the last one, a
+tail. Alone on a route of rate R and latency L a message of K attempts takes
 
-    T = sum_k 8 W_k / R + (K - 1) * 2 L + L
+    T = sum_k (pause_k + 8 W_k / min(R, cap_k)) + L + tail_K
 
-Repair is end to end: a packet that any link of the route loses occupied all of its links, in every attempt.
-
-Left out: congestion windows, retransmissions while the round is still being sent, retry limits.
+Everything that crosses is in the W_k, repeats included, so that link counters match exactly.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Protocol
 
 import numpy as np
 
-from sfsim.network.declarations import Framing
+from sfsim.channel.loss import Loss
 
-Draw = Callable[[int, int], np.ndarray]
+Ranges = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, for speed: one is made per message
 class Attempt:
-    """One round: frames and bytes on the wire, and what of them is lost."""
+    """What crosses the route in one go, and what becomes of it.
+
+    Parameters
+    ----------
+    packets, wire_bytes : int
+        Frames, and their bytes with headers.
+    lost_packets : int
+        Frames that never arrived.
+    lost_bytes : int
+        Bytes that crossed and were of no use: of lost frames, and of those that arrived twice.
+    repeated : int
+        How many of the frames had been sent before.
+    pause_s : float
+        Time before the first bit may leave.
+    cap_bps : float
+        What the transport itself lets through at most, on the wire.
+    tail_s : float
+        Time after the last bit has left, beyond the latency of the route; counts in the last attempt only.
+    missing : tuple of (int, int)
+        Sorted byte ranges of the payload that will never arrive.
+    missing_wire_bytes : int
+        The frames that held them, with headers.
+    """
 
     packets: int
     wire_bytes: int
     lost_packets: int = 0
     lost_bytes: int = 0
+    repeated: int = 0
+    pause_s: float = 0.0
+    cap_bps: float = inf
+    tail_s: float = 0.0
+    missing: Ranges = ()
+    missing_wire_bytes: int = 0
 
 
-def attempts(framing: Framing, num_bytes: int, draw: Draw | None) -> Iterator[Attempt]:
-    """Yield the rounds that deliver `num_bytes` of payload.
+class Lossy(Protocol):
+    """A link as `Luck` sees it."""
 
-    Parameters
-    ----------
-    framing : Framing
-        How the payload becomes frames.
-    num_bytes : int
-        Payload bytes; zero need no frame.
-    draw : callable, optional
-        ``draw(attempt, packets)`` returns which packets are lost (bool, shape (packets,)); None: none, ever.
+    lost_packets: int
 
-    Examples
-    --------
-    >>> from sfsim.network.declarations import framing
-    >>> lose_first = lambda attempt, packets: np.arange(packets) < (attempt == 1)
-    >>> [step.wire_bytes for step in attempts(framing("tcp-ipv4"), 3000, lose_first)]
-    [3162, 1502]
+    @property
+    def name(self) -> str:
+        """What its streams are called."""
+
+    @property
+    def loss(self) -> Loss | None:
+        """Its loss law."""
+
+
+@dataclass(slots=True)
+class Luck:
+    """Which packets of a message the lossy links of its route lose; each counts at the first that loses it.
+
+    The luck of the i-th packet of an attempt depends on the seed, the link, the two parties, the message's
+    place among theirs, the attempt and i: no codec changes it, and a longer message meets what a shorter one
+    met.
     """
-    packets = framing.packets(num_bytes)
-    short_bytes = packets * framing.payload_bytes - num_bytes  # what the last frame lacks to a full one
-    frame_bytes = framing.payload_bytes + framing.overhead_bytes
-    has_last = packets > 0
-    number = 0
-    while True:
-        number += 1
-        wire_bytes = packets * frame_bytes - short_bytes * has_last
-        lost = draw(number, packets) if draw and packets else None
-        num_lost = 0 if lost is None else int(lost.sum())
-        lost_last = has_last and lost is not None and bool(lost[-1])
-        yield Attempt(packets, wire_bytes, num_lost, num_lost * frame_bytes - short_bytes * lost_last)
-        if not num_lost:
-            return
-        packets, has_last = num_lost, lost_last
+
+    seed: int
+    links: Sequence[Lossy]  # those with a loss law
+    parties: str
+    index: int
+    _drawn: list[np.ndarray] = field(default_factory=list)
+
+    def __call__(self, attempt: int, packets: int) -> np.ndarray:
+        """Return which of `packets` packets are lost (bool, shape (packets,)), and count them."""
+        lost = self.ahead(attempt, packets)
+        self.count(packets)
+        return lost
+
+    def ahead(self, attempt: int, packets: int) -> np.ndarray:
+        """Return the same without counting, for a transport that does not know yet how many it will send."""
+        lost = np.zeros(packets, dtype=bool)
+        self._drawn = []
+        for link in self.links:
+            assert link.loss is not None
+            name = f"{link.name}: {self.parties}"
+            here = link.loss.lost(self.seed, name, self.index, attempt, packets) & ~lost
+            self._drawn.append(here)
+            lost |= here
+        return lost
+
+    def count(self, packets: int) -> None:
+        """Count the losses among the first `packets` packets of what `ahead` returned last."""
+        for link, here in zip(self.links, self._drawn, strict=True):
+            link.lost_packets += int(here[:packets].sum())

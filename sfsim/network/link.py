@@ -21,6 +21,7 @@ class LinkState:
         "__dict__",
         "declared",
         "destination",
+        "loss",
         "lost_packets",
         "messages",
         "realisation",
@@ -30,6 +31,7 @@ class LinkState:
 
     def __init__(self, source: str, destination: str, link: Link, seed: int) -> None:
         self.source, self.destination, self.declared = source, destination, link
+        self.loss = link.loss
         self.realisation = link.channel.realise(seed, self.name) if link.channel is not None else None
         self.wire_bytes = self.messages = self.lost_packets = 0
 
@@ -42,11 +44,6 @@ class LinkState:
     def latency_s(self) -> float:
         """Propagation delay."""
         return self.declared.latency_s
-
-    @property
-    def loss(self):  # type: ignore[no-untyped-def]
-        """Which packets are lost; None: none."""
-        return self.declared.loss
 
     def totals(self) -> tuple[float, float]:
         """Return the bits carried, by the engine's integral of rate over time, and the seconds it took."""
@@ -76,6 +73,13 @@ class LinkState:
             return cap_bps * link.efficiency, inf
         rate_bps, until_s = self.realisation.segment(time_s)
         return min(rate_bps, cap_bps) * link.efficiency, until_s
+
+    def offered_bps(self, time_s: float) -> float:
+        """Return the rate at a time, or after an outage the next one above zero (infinite: never)."""
+        rate_bps, until_s = self.capacity(time_s)
+        while rate_bps <= 0 and until_s < inf:
+            rate_bps, until_s = self.capacity(until_s)
+        return rate_bps if rate_bps > 0 else inf
 
     def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Return many pieces at once: their ends in s, and their rates, shape (n,) each."""

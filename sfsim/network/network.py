@@ -1,29 +1,35 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import simpy
 
+from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
-from sfsim.network.base import ARRIVES, MessageNetwork
-from sfsim.network.declarations import Framing, Link
-from sfsim.network.delivery import Attempt, attempts
+from sfsim.network.base import MessageNetwork
+from sfsim.network.declarations import Framing, Link, framing
+from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
 from sfsim.network.fluid import FluidEngine
 from sfsim.network.link import NetworkLink
 from sfsim.network.transfer import Transfer, Way
+from sfsim.network.transport import Fluid, Transport
+from sfsim.network.transport.base import Path, Sending, Window
+from sfsim.seeds import stream
 
 if TYPE_CHECKING:
     import networkx as nx
 
 
 class Network(MessageNetwork[NetworkLink]):
-    """The network on the fluid engine; parameters as `MessageNetwork` says, and one more.
+    """The network on the fluid engine; parameters as `MessageNetwork` says, and two more.
 
     Parameters
     ----------
+    transport : Transport
+        How messages travel on routes whose links do not name another; with such a link, its transport and
+        that one's own framing hold for the whole route.
     store_and_forward : bool
         Every hop but the slowest waits for a whole frame (or the message, when it is shorter) before it
         passes it on: a message takes ``sum of min(frame, message) / rate`` over those hops longer.
@@ -38,8 +44,11 @@ class Network(MessageNetwork[NetworkLink]):
         seed: int,
         ledger: Ledger | None,
         clients: Collection[str] = (),
+        transport: Transport | None = None,
         store_and_forward: bool = False,
     ) -> None:
+        self._transport = transport or Fluid()
+        self._windows: dict[tuple[str, str], Window] = {}
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
         self._on_sent = self._sent  # bound once, not once per message
@@ -55,16 +64,22 @@ class Network(MessageNetwork[NetworkLink]):
         way = super()._find_way(source, destination)
         if way.links:
             way.course = self.engine.course([link.fluid for link in way.links])
+            own = next((t for link in way.links if (t := link.declared.transport) is not None), None)
+            way.framing = framing(own.preset) if own else self._framing
+            transport = own or self._transport
+            way.transport = None if isinstance(transport, Fluid) and not way.lossy else transport
         return way
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
-        framing, outgoing, way = self._framing, transfer.outgoing, transfer.way
+        outgoing, way = transfer.outgoing, transfer.way
+        framing = way.framing
+        assert framing is not None
         num_bytes = len(outgoing.payload) or outgoing.size
         packets = -(-num_bytes // framing.payload_bytes)
         wire_bytes = transfer.net_bytes = num_bytes + packets * framing.overhead_bytes
-        if way.lossy:
-            transfer.rounds = attempts(framing, num_bytes, self._draw(transfer))
-            self._send_round(transfer)
+        if way.transport is not None:
+            transfer.rounds = way.transport.attempts(self._sending(transfer, num_bytes, framing))
+            self._next_round(transfer)
             return
         self._sent_bytes += wire_bytes
         transfer.packets = packets
@@ -121,22 +136,52 @@ class Network(MessageNetwork[NetworkLink]):
         bits = 8 * min(self._frame_bytes, transfer.net_bytes)
         return sum(bits / rate_bps for rate_bps in rates[1:] if rate_bps > 0)
 
-    def _draw(self, transfer: Transfer[NetworkLink]) -> Callable[[int, int], np.ndarray] | None:
-        """Return which packets of an attempt the route loses; each counts at the first link that loses it."""
-        lost_at = self._luck(transfer)
-        if lost_at is None:
-            return None
+    def _sending(self, transfer: Transfer[NetworkLink], num_bytes: int, framing: Framing) -> Sending:
+        """Return the message as its transport sees it."""
+        way = transfer.way
+        pair = (way.source, way.destination)
+        # A message is known by its place among those of the same two parties: no codec changes that.
+        index = self._pair_counts[pair] = self._pair_counts.get(pair, -1) + 1
+        lossy = [link for link in way.links if link.loss is not None]
+        return Sending(
+            num_bytes=num_bytes,
+            framing=framing,
+            rtt_s=lambda: way.latency_s + sum(link.latency_s for link in self._way_back(way)),
+            path=lambda: self._path(way),
+            luck=Luck(self._seed, lossy, f"{pair[0]} -> {pair[1]}", index) if lossy else None,
+            now_s=transfer.queued_s,
+            parties=pair,
+            windows=self._windows,
+            rng=lambda name: stream(self._seed, "transport", name, *pair, index),
+        )
 
-        def draw(attempt: int, packets: int) -> np.ndarray:
-            hops = lost_at(attempt, packets)
-            for hop, link in enumerate(transfer.route):
-                link.lost_packets += int((hops == hop).sum())
-            return np.asarray(hops < ARRIVES)
+    def _way_back(self, way: Way[NetworkLink]) -> Sequence[NetworkLink]:
+        """Return the route of acknowledgements; where no link leads back, as if it was the same."""
+        try:
+            edges = self._router.route(way.links[-1].destination, way.links[0].source)
+        except NetworkError:
+            return way.links
+        return [self.links[edge] for edge in edges]
 
-        return draw
+    def _path(self, way: Way[NetworkLink]) -> Path:
+        now, back = self._env.now, self._way_back(way)
+        return Path(
+            min(link.offered_bps(now) for link in way.links),
+            min(link.offered_bps(now) for link in back),
+            way.latency_s,
+            sum(link.latency_s for link in back),
+        )
 
-    def _send_round(self, transfer: Transfer[NetworkLink]) -> None:
-        attempt = next(transfer.rounds)
+    def _next_round(self, transfer: Transfer[NetworkLink]) -> None:
+        attempt = next(transfer.rounds, None)
+        if attempt is None:
+            self._arrive(transfer, transfer.way.latency_s + transfer.tail_s)
+        elif attempt.pause_s:
+            self._after(attempt.pause_s, lambda: self._send_round(transfer, attempt))
+        else:
+            self._send_round(transfer, attempt)
+
+    def _send_round(self, transfer: Transfer[NetworkLink], attempt: Attempt) -> None:
         transfer.begin(attempt)
         self._sent_bytes += attempt.wire_bytes
         assert transfer.way.course is not None
@@ -145,14 +190,11 @@ class Network(MessageNetwork[NetworkLink]):
             transfer.way.course,
             lambda flow: self._round_sent(transfer, attempt, flow),
             transfer,
+            attempt.cap_bps,
         )
 
     def _round_sent(self, transfer: Transfer[NetworkLink], attempt: Attempt, flow: Flow) -> None:
         transfer.end(attempt, flow)
         self._lost_bytes += attempt.lost_bytes
-        way = transfer.way
-        way.wire_bytes += attempt.wire_bytes
-        if attempt.lost_packets:
-            self._after(2 * way.latency_s, lambda: self._send_round(transfer))
-        else:
-            self._arrive(transfer, way.latency_s)
+        transfer.way.wire_bytes += attempt.wire_bytes
+        self._next_round(transfer)

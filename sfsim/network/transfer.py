@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from zlib import crc32
 
 import simpy
 
 from sfsim.ledger import MessageRecord
-from sfsim.network.delivery import Attempt
+from sfsim.network.delivery import Attempt, Ranges
 from sfsim.network.flow import Course, Flow
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
+
+if TYPE_CHECKING:
+    from sfsim.network.declarations import Framing
+    from sfsim.network.transport import Transport
 
 LinkT = TypeVar("LinkT", bound=LinkState)
 
@@ -22,7 +26,8 @@ LinkT = TypeVar("LinkT", bound=LinkState)
 class Way(Generic[LinkT]):
     """From one party to another: found once, then the same for all messages of the two.
 
-    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links.
+    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links. Without a
+    ``transport`` all bits of a message leave as one flow, and nothing can be lost.
     """
 
     source: str
@@ -33,6 +38,8 @@ class Way(Generic[LinkT]):
     lossy: bool
     inbox: Inbox
     course: Course | None = None
+    framing: "Framing | None" = None
+    transport: "Transport | None" = None
     messages: int = 0
     wire_bytes: int = 0
 
@@ -59,7 +66,8 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     sharing_s = 0.0
     packets = retransmissions = 0
     net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
-    missing: tuple[tuple[int, int], ...] = ()
+    missing: Ranges = ()
+    tail_s = 0.0
 
     def __init__(
         self,
@@ -115,8 +123,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
 
     def begin(self, attempt: Attempt) -> None:
         """Note that a round begins."""
-        if self.begun_bytes:
-            self.retransmissions += attempt.packets
+        self.retransmissions += attempt.repeated
         self.packets += attempt.packets
         self.round_bytes = attempt.wire_bytes
         self.begun_bytes += attempt.wire_bytes
@@ -128,6 +135,8 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
         self.sharing_s += flow.lost_s
         self.crossed_bytes += attempt.wire_bytes
         self.lost_bytes += attempt.lost_bytes
+        self.net_bytes -= attempt.missing_wire_bytes
+        self.missing, self.tail_s = attempt.missing, attempt.tail_s
 
     def record(self, delivered_s: float) -> MessageRecord:
         """Return the ledger's row; `delivered_s` is infinite for a message that is still under way."""

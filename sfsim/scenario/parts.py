@@ -14,6 +14,7 @@ from sfsim.declaration import declaration, misfit
 from sfsim.device import Device, Variation
 from sfsim.errors import ConfigError
 from sfsim.network.declarations import FRAMINGS, Link, framing
+from sfsim.network.transport import AnyTransport, Fluid
 
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -332,8 +333,10 @@ class NetworkTable:
 
     Parameters
     ----------
-    framing : str
-        The preset of headers below the payload.
+    transport : Transport
+        How messages travel; its kind alone is enough, such as ``transport = "tcp-cubic"``.
+    framing : str, optional
+        The preset of headers below the payload. Default: that of the transport, over Ethernet.
     engine : {"fluid", "packet"}
         Messages as flows at fair rates, or packet by packet through a queue at every hop (slow: small runs).
     discipline : {"drr", "fifo"}, optional
@@ -341,15 +344,21 @@ class NetworkTable:
         default there), or first come first served.
     """
 
-    framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] = "tcp-ipv4-ethernet"
+    transport: AnyTransport = Field(default_factory=Fluid)
+    framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] | None = None
     engine: Literal["fluid", "packet"] = "fluid"
     discipline: Literal["drr", "fifo"] | None = None
 
     def __post_init__(self) -> None:
+        if self.framing is None:
+            object.__setattr__(self, "framing", self.transport.preset)
         with at("framing"):
-            framing(self.framing)
+            framing(self.framing or self.transport.preset)
         if self.engine == "fluid" and self.discipline is not None:
             raise misfit("discipline", repr(self.discipline), 'nothing: only engine = "packet" has queues')
+        if self.engine == "packet" and self.transport.kind not in ("fluid", "arq", "udp"):
+            expected = "'arq' (which 'fluid' becomes) or 'udp', because engine = \"packet\" has no other"
+            raise misfit(("transport", "kind"), repr(self.transport.kind), expected)
 
 
 @declaration

@@ -4,7 +4,7 @@ The declarations are here. What runs (`policy`, `medium`, `bench`) compiles with
 it is used.
 """
 
-from sfsim.network.cell.declarations import AnyCell, Cellular, Wifi
+from sfsim.network.cell.declarations import AnyCell, Cellular, WifiCell
 from sfsim.network.cell.path_loss import InterceptSlope
 
-__all__ = ["AnyCell", "Cellular", "InterceptSlope", "Wifi"]
+__all__ = ["AnyCell", "Cellular", "InterceptSlope", "WifiCell"]

@@ -170,7 +170,7 @@ class Cellular:
 
 
 @declaration
-class Wifi:
+class WifiCell:
     """An 802.11 cell: stations and one access point contend for one channel of 20 MHz, half duplex.
 
     Parameters
@@ -208,4 +208,4 @@ class Wifi:
     model_delivery: Literal["unicast", "multicast"] = "unicast"
 
 
-AnyCell = Annotated[Cellular | Wifi, Field(discriminator="kind")]
+AnyCell = Annotated[Cellular | WifiCell, Field(discriminator="kind")]

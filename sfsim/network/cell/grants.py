@@ -10,7 +10,7 @@ Source: 3GPP TS 36.213 10.1.5 (request), TR 36.881 5.2.1 (grant), TR 36.913 (idl
 
 from math import inf
 
-from sfsim.network.cell.declarations import Cellular, Wifi
+from sfsim.network.cell.declarations import Cellular, WifiCell
 from sfsim.seeds import stream
 
 
@@ -19,7 +19,7 @@ class Grants:
 
     Parameters
     ----------
-    cell : Cellular or Wifi
+    cell : Cellular or WifiCell
         The cell; 802.11 has no grants and no waits.
     seed : int
         The seed of the network.
@@ -27,7 +27,7 @@ class Grants:
         What the cell is called.
     """
 
-    def __init__(self, cell: Cellular | Wifi, seed: int, name: str) -> None:
+    def __init__(self, cell: Cellular | WifiCell, seed: int, name: str) -> None:
         self._cell, self._seed, self._name = cell, seed, name
         self._requests: dict[str, int] = {}
         self._silent_since_s: dict[str, float] = {}
@@ -36,7 +36,7 @@ class Grants:
     def wait_s(self, client: str, now_s: float, down: bool) -> float:
         """Return how long a message that is handed over at `now_s` waits; call `begin` when it starts."""
         cell = self._cell
-        if isinstance(cell, Wifi):
+        if isinstance(cell, WifiCell):
             return 0.0
         since_s = now_s if self._sending.get(client) else self._silent_since_s.get(client, -inf)
         wait_s = cell.wake_up_s if now_s - since_s > cell.idle_after_s else 0.0

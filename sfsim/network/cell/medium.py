@@ -15,7 +15,7 @@ import numpy as np
 
 from sfsim.channel import Shannon
 from sfsim.network.cell import policy as policies
-from sfsim.network.cell.declarations import Cellular, Wifi
+from sfsim.network.cell.declarations import Cellular, WifiCell
 from sfsim.network.cell.policy import Members, Policy, Weights
 from sfsim.network.cell.radio import freshness, snr
 
@@ -146,12 +146,12 @@ class Medium:
         return self._arrays
 
 
-def media(cell: Cellular | Wifi, mean_snr_db: float | None = None) -> tuple[Medium, Medium]:
+def media(cell: Cellular | WifiCell, mean_snr_db: float | None = None) -> tuple[Medium, Medium]:
     """Return the media of a cell's uplink and downlink: one and the same when it is half duplex.
 
     `mean_snr_db` is what the law "rayleigh" of the multi-user gain reckons with; default: at 200 m.
     """
-    if isinstance(cell, Wifi) or cell.duplex == "half":
+    if isinstance(cell, WifiCell) or cell.duplex == "half":
         both = Medium(policy_of(cell, down=False, mean_snr_db=mean_snr_db))
         return both, both
     return (
@@ -160,9 +160,9 @@ def media(cell: Cellular | Wifi, mean_snr_db: float | None = None) -> tuple[Medi
     )
 
 
-def policy_of(cell: Cellular | Wifi, *, down: bool, mean_snr_db: float | None = None) -> Policy:
+def policy_of(cell: Cellular | WifiCell, *, down: bool, mean_snr_db: float | None = None) -> Policy:
     """Return the policy that a declared cell has in one direction."""
-    if isinstance(cell, Wifi):
+    if isinstance(cell, WifiCell):
         simple = {"round-robin": policies.EqualAirtime, "equal-rate": policies.EqualRate}
         if cell.access == "csma":
             return policies.Csma(standard=cell.standard)

@@ -17,7 +17,7 @@ import numpy as np
 
 from sfsim.channel import Constant, RayleighBlock, RicianBlock
 from sfsim.errors import ConfigError
-from sfsim.network.cell.declarations import Cellular, Wifi
+from sfsim.network.cell.declarations import Cellular, WifiCell
 from sfsim.network.declarations import Link
 
 _FADING = {"rayleigh": RayleighBlock, "rician": RicianBlock}
@@ -52,13 +52,13 @@ class CellAccess:
 
 
 def cell_link(
-    cell: Cellular | Wifi, name: str, client: str, distance_m: float, down: bool
+    cell: Cellular | WifiCell, name: str, client: str, distance_m: float, down: bool
 ) -> tuple[Link, CellAccess]:
     """Return the link of a client at `distance_m`: its capacity is the client's peak rate over time.
 
     Raises ConfigError where the cell does not reach.
     """
-    if isinstance(cell, Wifi):
+    if isinstance(cell, WifiCell):
         return _wifi_link(cell, name, client, distance_m, down)
     snr_db, most_db = snr(cell, distance_m, down)
     margin_db = csi_margin_db(cell)
@@ -138,7 +138,9 @@ def _noise_dbm(cell: Cellular, down: bool) -> float:
     return -174 + 10 * log10(cell.block_hz) + figure_db + cell.interference_margin_db
 
 
-def _wifi_link(cell: Wifi, name: str, client: str, distance_m: float, down: bool) -> tuple[Link, CellAccess]:
+def _wifi_link(
+    cell: WifiCell, name: str, client: str, distance_m: float, down: bool
+) -> tuple[Link, CellAccess]:
     from sfsim.network.cell.wifi import BANDWIDTH_HZ, STANDARDS
 
     power_dbm = cell.downlink_power_dbm if down else cell.uplink_power_dbm
