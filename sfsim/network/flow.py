@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from sfsim.network.cells import FluidCell
     from sfsim.network.fluid import FluidEngine
     from sfsim.network.pace import Pace
 
@@ -33,6 +34,9 @@ class FluidLink:
     courses: "list[Course]" = field(default_factory=list)
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
+    cell: "FluidCell | None" = None
+    traits: dict[str, float] = field(default_factory=dict)  # what the cell's policy wants to know of it
+    riders: "dict[Flow, None]" = field(default_factory=dict)  # the flows that cross the cell over it
     queued: bool = False  # its next change is in the engine's queue
     # What had crossed it before it was the part or the resource that it is now, and since when it is.
     past_bits: float = 0.0
@@ -63,7 +67,7 @@ class FluidLink:
             return self.past_bits + float(self.engine.tables.resources["carried"][self.at])
         if self.flow is not None:
             return self.past_bits + self.base_bits - self.flow.remaining_bits
-        return self.past_bits
+        return self.past_bits + sum(flow.bits - flow.remaining_bits for flow in self.riders)
 
     @property
     def busy_s(self) -> float:
@@ -72,7 +76,7 @@ class FluidLink:
             return self.past_busy_s + float(self.engine.tables.resources["busy"][self.at])
         if self.flow is not None:
             return self.past_busy_s + self.engine.now_s - self.base_s - (self.flow.idle_s - self.base_idle_s)
-        return self.past_busy_s
+        return self.past_busy_s + (self.engine.now_s - self.base_s if self.riders else 0.0)
 
     @property
     def sharing_s(self) -> float:
@@ -94,6 +98,7 @@ class Course:
     cap_bps: float = inf
     varying: tuple[FluidLink, ...] = ()  # private links whose capacity changes over time
     followed: tuple[FluidLink, ...] = ()  # shared ones
+    cells: tuple[FluidLink, ...] = ()  # links that lead through a radio cell: neither private nor shared
 
 
 class Flow:

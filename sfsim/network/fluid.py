@@ -6,14 +6,16 @@ it, never the flows: `sfsim.network.solver` says how. Links that one flow uses a
 become resources of the solver when a second flow comes, and are parts of caps again when there are too many.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
+from typing import Any
 
 import numpy as np
 import simpy
 
 from sfsim.errors import NetworkError
+from sfsim.network.cells import Cells, FluidCell, Policy, Seat
 from sfsim.network.flow import ENDED, NONE, Ahead, Course, Flow, FluidLink, Segment
 from sfsim.network.pace import Pace
 
@@ -23,7 +25,7 @@ LOW = 2
 # shorter than the clock's resolution and stop time for ever, and a smaller one lets equal flows drift apart.
 TOLERANCE_S = 1e-9
 _ROUNDING = 4 * 2.0**-52  # four roundings of the clock, relative
-_NUM_DONE, _NUM_OUT = 7, 8  # entries of the solver's counts
+_NUM_DONE, _NUM_OUT, _NUM_CROWDED = 7, 8, 9  # entries of the solver's counts
 _SPARE = 64  # resources that may be used by a single flow before they are made parts of caps again
 
 
@@ -45,7 +47,8 @@ class FluidEngine:
         from sfsim.network.solver import state, steps
 
         self._env, self._timed = env, timed
-        self._steps, self._state = steps, state
+        self.steps, self._state = steps, state
+        self._cells = Cells(self)
         self._pending: list[Flow] = []
         self._timers: list[float] = []  # instants for which a wake-up is already in SimPy's queue
         self._event = simpy.Event(env)
@@ -59,7 +62,7 @@ class FluidEngine:
         self._spare_resources: list[int] = []
         self._most_shared = _SPARE
         # What will change: links, and flows with links of their own that change. One entry each.
-        self._queue: list[tuple[float, int, FluidLink | Pace]] = []
+        self._queue: list[tuple[float, int, FluidLink | Pace | Seat]] = []
         self._num_queued = 0
         self._soonest_s = inf
         self._adopt(state.tables())
@@ -92,13 +95,37 @@ class FluidEngine:
         """How often rates were computed."""
         return int(self.tables.counts[self._state.NUM_SOLVES])
 
-    def add_link(self, name: str, segment: Segment, ahead: Ahead | None = None) -> FluidLink:
+    def add_cell(self, name: str, policy: Policy, members: Any = None) -> FluidCell:
+        """Make a radio cell; links lead through it that are added with it (see `FluidCell`)."""
+        cell = FluidCell(self, name, policy, members)
+        cell.at = self._new_resource()
+        row = self.tables.resources[cell.at]
+        row["cell"], row["level"] = 1, inf
+        self._cells.all.append(cell)
+        return cell
+
+    def add_link(
+        self,
+        name: str,
+        segment: Segment,
+        ahead: Ahead | None = None,
+        cell: FluidCell | None = None,
+        traits: Mapping[str, float] | None = None,
+    ) -> FluidLink:
         """Make a link whose capacity over time is `segment`; it is asked only while a flow uses the link.
 
         ``ahead(time_s)`` returns many pieces at once: when they end (s, shape (n,)) and their capacities
         (bit/s, shape (n,)), from the one that holds at `time_s` on.
+
+        A link that leads through `cell` has as its capacity what a flow would get alone on the air; `traits`
+        are what the cell's policy wants to know besides.
         """
-        return FluidLink(self, name, segment, ahead)
+        link = FluidLink(self, name, segment, ahead)
+        if cell is not None:
+            link.cell = cell
+            link.traits.update(traits or {})
+            cell.links.append(link)
+        return link
 
     def course(self, links: Sequence[FluidLink]) -> Course:
         """Return the course over `links`, the same for the same links; `start` takes it instead of them."""
@@ -152,18 +179,20 @@ class FluidEngine:
         if flow.slot < 0:
             return
         now = float(self._env.now)
-        if flow.pace is not None:
+        if flow.course.cells:
+            self._cells.change(flow, now)
+        elif flow.pace is not None:
             self._repace(flow, now)
         else:
             cap_bps = min(cap_bps, flow.course.cap_bps)
-            self._steps.change(self.tables, flow.slot, flow.course.number, cap_bps, cap_bps, False, now)
+            self.steps.change(self.tables, flow.slot, flow.course.number, cap_bps, cap_bps, False, now)
         self._soonest_s = now
         self._wake_at(now)
 
     def settle(self) -> None:
         """Bring all integrals up to now."""
         now = float(self._env.now)
-        self._steps.settle(self.tables, now)
+        self.steps.settle(self.tables, now)
         for flow in self._flows:
             if flow is not None and flow.pace is not None and flow.pace.own:
                 self._credit(flow, flow.pace.left_bits(now))
@@ -174,13 +203,13 @@ class FluidEngine:
         """The rate of an active flow."""
         if flow.pace is not None and flow.pace.own:
             return flow.pace.rate_at(float(self._env.now))[0]
-        return float(self._steps.rate(self.tables, flow.slot))
+        return float(self.steps.rate(self.tables, flow.slot))
 
     def left_bits(self, flow: Flow) -> float:
         """What an active flow has left."""
         if flow.pace is not None and flow.pace.own:
             return flow.pace.left_bits(float(self._env.now))
-        return float(self._steps.left(self.tables, flow.slot, float(self._env.now)))
+        return float(self.steps.left(self.tables, flow.slot, float(self._env.now)))
 
     def idle_s(self, flow: Flow) -> float:
         """Seconds that an active flow has had no rate."""
@@ -199,7 +228,38 @@ class FluidEngine:
 
     def lost_s(self, flow: Flow) -> float:
         """What an active flow has lost to others."""
-        return float(self._steps.sharing(self.tables, flow.slot, float(self._env.now)))
+        return float(self.steps.sharing(self.tables, flow.slot, float(self._env.now)))
+
+    # What cells ask
+
+    def solve(self, now: float) -> None:
+        """Compute rates around all that has changed."""
+        self._soonest_s = self.steps.solve(self.tables, now)
+
+    def level(self, course: Course) -> float:
+        """The most that the shared links of a course give one flow now."""
+        return float(self.tables.classes["level"][course.number])
+
+    def budget(self, at: int) -> float:
+        """What a resource has to give."""
+        return float(self.tables.resources["budget"][at])
+
+    def entered(self, flow: Flow) -> bool:
+        """Whether the solver knows a flow."""
+        return flow.slot >= 0 and bool(self.tables.flows["state"][flow.slot] != 0)
+
+    def has_crowds(self) -> bool:
+        """Whether a link would have held a flow back that only its cell may hold back."""
+        return self._counts[_NUM_CROWDED] > 0
+
+    def is_crowded(self, course: Course) -> bool:
+        """Whether one of the links of a course is such a link."""
+        return any(link.at >= 0 and self.tables.resources["crowded"][link.at] for link in course.links)
+
+    def forget_crowds(self) -> None:
+        """Begin to look for such links anew."""
+        self._counts[_NUM_CROWDED] = 0
+        self.tables.resources["crowded"] = 0
 
     # Time
 
@@ -224,7 +284,7 @@ class FluidEngine:
             self.num_wakes += 1
             ended: list[Flow] = []
             if queued:
-                self._steps.finish(self.tables, now, tolerance_s)
+                self.steps.finish(self.tables, now, tolerance_s)
                 self._end(ended, now)
                 self._follow(ended, now, horizon_s)
             num_new = self._admit(ended, now) if self._pending else 0
@@ -235,6 +295,8 @@ class FluidEngine:
                 self._call_in(now)
             if counts[_NUM_DONE]:
                 self._end(ended, now)
+            if self._cells.all:
+                self._cells.tend(now)
             if ended:
                 if num_before:  # not all from the solver, which has them in order
                     ended.sort(key=_order)
@@ -280,10 +342,17 @@ class FluidEngine:
                     self._share(link, now)
             if course.stale:
                 self._look_at(course, flow, now)
+            if course.cells:
+                for link in course.varying:  # a flow in a cell has no pace of its own
+                    self._share(link, now)
+                self._look_at(course, flow, now)
             if not self._free:
                 self._more_flows()
             flow.slot = slot = self._free.pop()
             flows[slot] = flow
+            if course.cells:
+                self._cells.join(flow, now)
+                continue
             if course.varying:
                 self._start_paced(flow, now)
                 continue
@@ -313,7 +382,7 @@ class FluidEngine:
     def _look_at(self, course: Course, flow: Flow, now: float) -> None:
         """See to what there is to see to when a flow starts on a course."""
         if course.stale:
-            self._refresh(course, now)
+            self.refresh(course, now)
         for link in course.followed:
             self._keep_up(link, now)
         if course.cap_bps == 0 and not course.varying:
@@ -336,6 +405,8 @@ class FluidEngine:
             if flow.pace is not None:
                 flow.final_began_s = min(flow.final_began_s, flow.pace.first_s)
         private = flow.course.private if flow.moved is None else flow.moved
+        if flow.course.cells:
+            self._cells.leave(flow, now)
         if private:
             idle_s = self._idle_view[slot]
             if flow.pace is not None:
@@ -367,28 +438,31 @@ class FluidEngine:
         if not hasattr(self, "_new"):
             self._new = np.zeros(60)
             self._new_view = memoryview(self._new)
-        self._addresses = self._steps.addresses(tables, self._new)
+        self._addresses = self.steps.addresses(tables, self._new)
 
     # Private and shared links
 
-    def _refresh(self, course: Course, now: float) -> None:
+    def refresh(self, course: Course, now: float) -> None:
         """Find out anew what of a course is shared, and what the rest lets through."""
         for link in course.links:
-            if link.changes_at_s <= now:
+            if link.changes_at_s <= now and link.cell is None:
                 link.ask(now)
                 if link.at >= 0:
-                    self._steps.set_budget(self.tables, link.at, link.capacity_bps, now)
-        private = tuple(link for link in course.links if link.at < 0)
+                    self.steps.set_budget(self.tables, link.at, link.capacity_bps, now)
+        course.cells = tuple(link for link in course.links if link.cell is not None)
+        private = tuple(link for link in course.links if link.at < 0 and link.cell is None)
         course.private = private
         course.varying = tuple(link for link in private if link.changes_at_s < inf)
         constant = (link.capacity_bps for link in private if link.changes_at_s == inf)
         course.cap_bps = min(constant, default=inf)
         course.followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
-        course.number = self._class_of(tuple(sorted({link.at for link in course.links if link.at >= 0})))
+        shared = tuple(sorted({link.at for link in course.links if link.at >= 0}))
+        cell = next((link.cell for link in course.cells if link.cell is not None and link.cell.as_resource), None)
+        course.number = self._class_of(shared if cell is None else (cell.at, *shared), cell is not None)
         course.stale = False
         course.special = bool(course.followed) or (course.cap_bps == 0 and not course.varying)
 
-    def _class_of(self, resources: tuple[int, ...]) -> int:
+    def _class_of(self, resources: tuple[int, ...], first_is_cell: bool = False) -> int:
         number = self._classes.get(resources)
         if number is None:
             if len(resources) > self.tables.crossings.shape[2]:
@@ -401,7 +475,7 @@ class FluidEngine:
                 number, self._num_classes = self._num_classes, self._num_classes + 1
             self._classes[resources] = number
             row = self.tables.classes[number]
-            row["length"], row["cell"], row["level"] = len(resources), NONE, inf
+            row["length"], row["cell"], row["level"] = len(resources), 0 if first_is_cell else NONE, inf
             self.tables.crossings[0, number, : len(resources)] = resources
         return number
 
@@ -411,12 +485,7 @@ class FluidEngine:
             return
         if len(self._shared) >= self._most_shared:
             self._unshare(now)
-        if self._spare_resources:
-            link.at = self._spare_resources.pop()
-        else:
-            if self._num_resources == len(self.tables.resources):
-                self._adopt(self._state.more_resources(self.tables))
-            link.at, self._num_resources = self._num_resources, self._num_resources + 1
+        link.at = self._new_resource()
         self._shared[link] = None
         row = self.tables.resources[link.at]
         row["carried"] = row["busy"] = row["sharing"] = row["used"] = row["peaks"] = 0.0
@@ -430,6 +499,14 @@ class FluidEngine:
             self._reroute(flow, now)
         if link.changes_at_s < inf:
             self._keep_up(link, now)
+
+    def _new_resource(self) -> int:
+        if self._spare_resources:
+            return self._spare_resources.pop()
+        if self._num_resources == len(self.tables.resources):
+            self._adopt(self._state.more_resources(self.tables))
+        self._num_resources += 1
+        return self._num_resources - 1
 
     def _detach(self, link: FluidLink, flow: Flow, now: float) -> None:
         link.past_bits += link.base_bits - flow.remaining_bits
@@ -461,7 +538,7 @@ class FluidEngine:
         for key in [key for key in self._classes if not lonely.keys().isdisjoint(key)]:
             self._spare_classes.append(self._classes.pop(key))
         # The solver must not find the old resources through classes that are only now empty.
-        self._soonest_s = self._steps.solve(self.tables, now)
+        self._soonest_s = self.steps.solve(self.tables, now)
         self._spare_resources += lonely
         self._most_shared = _SPARE + 2 * len(self._shared)
 
@@ -469,13 +546,16 @@ class FluidEngine:
         """Put a flow into the class that its links belong to now."""
         course = flow.course
         if course.stale:
-            self._refresh(course, now)
+            self.refresh(course, now)
         flow.moved = course.private
+        if course.cells:
+            self._cells.change(flow, now)
+            return
         if flow.pace is not None or course.varying:
             self._repace(flow, now)
             return
         cap_bps = min(flow.cap_bps, course.cap_bps)
-        self._steps.change(self.tables, flow.slot, course.number, cap_bps, cap_bps, False, now)
+        self.steps.change(self.tables, flow.slot, course.number, cap_bps, cap_bps, False, now)
 
     # Links that change
 
@@ -483,16 +563,16 @@ class FluidEngine:
         """Make sure that a shared link has the capacity of this instant, and is asked again in time."""
         if link.changes_at_s <= now:
             link.ask(now)
-            self._steps.set_budget(self.tables, link.at, link.capacity_bps, now)
+            self.steps.set_budget(self.tables, link.at, link.capacity_bps, now)
         if link.capacity_bps == 0 and link.changes_at_s == inf:
             for flow in [*self.flows, *self._pending]:
                 if link in flow.course.links:
                     self._refuse(flow, now)
         if not link.queued and link.changes_at_s < inf:
             link.queued = True
-            self._put(link.changes_at_s, link)
+            self.put(link.changes_at_s, link)
 
-    def _put(self, time_s: float, what: FluidLink | Pace) -> None:
+    def put(self, time_s: float, what: FluidLink | Pace | Seat) -> None:
         self._num_queued += 1
         heappush(self._queue, (time_s, self._num_queued, what))
 
@@ -507,6 +587,10 @@ class FluidEngine:
         """Let links and paced flows that are due change."""
         while self._queue and self._queue[0][0] <= horizon_s:
             time_s, _, what = heappop(self._queue)
+            if isinstance(what, Seat):
+                if what.until_s == time_s:
+                    self._cells.follow(what, now)
+                continue
             if isinstance(what, Pace):
                 if what.due_s == time_s and what.flow.pace is what and what.flow.slot >= 0:
                     self._continue(what, ended, max(now, time_s))
@@ -515,24 +599,25 @@ class FluidEngine:
             if what.at >= 0 and self.tables.resources["num"][what.at] > 0:
                 # Ask at the boundary: now may be a rounding error before it.
                 what.ask(max(now, what.changes_at_s))
-                self._steps.set_budget(self.tables, what.at, what.capacity_bps, now)
+                self.steps.set_budget(self.tables, what.at, what.capacity_bps, now)
                 self._keep_up(what, now)
 
     # Flows whose own links change
 
     def _start_paced(self, flow: Flow, now: float) -> None:
         one = self.tables.flows[flow.slot]
-        one["weight"], one["order"], one["solo"], one["cost"] = flow.weight, flow.order, inf, 1.0
+        one["weight"], one["order"], one["cost"] = flow.weight, flow.order, 1.0
         one["sharing"] = one["idle"] = 0.0
         one["first"] = inf
         one["state"] = 0
         flow.pace = pace = Pace(flow, flow.course.varying, min(flow.cap_bps, flow.course.cap_bps))
         pace.look_ahead(now, flow.bits)
         one["cls"], one["cap"], one["peak"] = flow.course.number, pace.peak_bps, pace.peak_bps
+        one["solo"] = pace.peak_bps
         # By itself first: the solver calls it in when its way may become full.
-        self._steps.enter(self.tables, flow.slot, now, flow.bits, True)
+        self.steps.enter(self.tables, flow.slot, now, flow.bits, True)
         pace.due_s = pace.end_s()
-        self._put(pace.due_s, pace)
+        self.put(pace.due_s, pace)
 
     def _continue(self, pace: Pace, ended: list[Flow], now: float) -> None:
         """A paced flow has come to the end of what it knew, or of its bits."""
@@ -543,7 +628,7 @@ class FluidEngine:
             pace.note(now)
             if bits <= pace.rate_at(now - TOLERANCE_S)[0] * 2 * TOLERANCE_S + 1e-9:
                 self._credit(flow, 0.0)
-                self._steps.drop(self.tables, flow.slot, now)
+                self.steps.drop(self.tables, flow.slot, now)
                 self._release(flow, now)
                 ended.append(flow)
                 return
@@ -552,7 +637,7 @@ class FluidEngine:
             bits = flow.remaining_bits
             if now >= pace.ends_s[-1]:
                 pace.look_ahead(now, bits)
-        self._run_paced(flow, now, bits, self._steps.is_roomy(self.tables, flow.course.number))
+        self._run_paced(flow, now, bits, self.steps.is_roomy(self.tables, flow.course.number))
 
     def _run_paced(self, flow: Flow, now: float, bits: float, own: bool) -> None:
         pace = flow.pace
@@ -565,8 +650,8 @@ class FluidEngine:
         else:
             cap_bps, pace.due_s = pace.rate_at(now)
         pace.own = own
-        self._steps.change(self.tables, flow.slot, flow.course.number, cap_bps, peak_bps, own, now)
-        self._put(pace.due_s, pace)
+        self.steps.change(self.tables, flow.slot, flow.course.number, cap_bps, peak_bps, own, now)
+        self.put(pace.due_s, pace)
 
     def _repace(self, flow: Flow, now: float) -> None:
         """The links of a paced flow, or its cap, have changed."""
@@ -579,7 +664,7 @@ class FluidEngine:
         if not flow.course.varying:
             flow.pace = None
             cap_bps = min(flow.cap_bps, flow.course.cap_bps)
-            self._steps.change(self.tables, flow.slot, flow.course.number, cap_bps, cap_bps, False, now)
+            self.steps.change(self.tables, flow.slot, flow.course.number, cap_bps, cap_bps, False, now)
             return
         flow.pace = pace = Pace(flow, flow.course.varying, min(flow.cap_bps, flow.course.cap_bps))
         if old is not None:
@@ -600,13 +685,13 @@ class FluidEngine:
                 flow.pace.note(now)
                 tables.flows["bits"][slot] = bits
                 self._run_paced(flow, now, bits, False)
-            self._soonest_s = self._steps.solve(tables, now)
+            self._soonest_s = self.steps.solve(tables, now)
 
     def _credit(self, flow: Flow, bits: float) -> None:
         """Tell the shared links of a flow at its own pace what has crossed them since the last time."""
         pace = flow.pace
         assert pace is not None
-        self._steps.credit(self.tables, flow.slot, pace.credited_bits - bits)
+        self.steps.credit(self.tables, flow.slot, pace.credited_bits - bits)
         pace.credited_bits = bits
 
 

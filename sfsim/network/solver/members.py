@@ -89,8 +89,8 @@ def put_capped(s, flow, now, bits):  # type: ignore[no-untyped-def]
     one = s.flows[flow]
     cls = s.classes[one.cls]
     one.state = CAPPED
-    one.bits = bits
-    one.bits_s = now
+    one.bits = one.mark_bits = bits
+    one.bits_s = one.mark_s = now
     finish = now + bits / one.cap if one.cap > 0 else inf
     s.counts[CAPPED_ROOT] = insert(s.links, s.keys, FINISH, s.counts[CAPPED_ROOT], flow, finish)
     if cls.length > 0:
@@ -141,6 +141,8 @@ def take(s, flow, now):  # type: ignore[no-untyped-def]
     cls = s.classes[one.cls]
     bits = left(s, flow, now)
     if one.state == CAPPED:
+        if one.cap < one.alone:  # by a cell that was allocated as a whole
+            note_sharing(one, bits, now)
         s.counts[CAPPED_ROOT] = remove(s.links, s.keys, FINISH, s.counts[CAPPED_ROOT], flow)
         if cls.length > 0:
             cls.high = remove(s.links, s.keys, THRESHOLD, cls.high, flow)
@@ -251,10 +253,9 @@ def enter(s, flow, now, bits, own):
     if cls.head >= 0:
         s.links[cls.head, LIST_PREVIOUS] = flow
     cls.head = flow
-    limit = min(one.cap, one.solo)
-    cls.widest = max(cls.widest, limit)
+    cls.widest = max(cls.widest, one.solo)
     cls.heaviest = max(cls.heaviest, one.weight)
-    one.alone = min(limit, cls.alone)
+    one.alone = min(one.solo, cls.alone)
     one.threshold = one.cap / one.weight
     one.idle -= cls.stopped
     for place in range(cls.length):
@@ -326,16 +327,16 @@ def renew_alone(s, number, now):  # type: ignore[no-untyped-def]
     for place in range(cls.length):
         if place != cls.cell:
             cls.alone = min(cls.alone, s.resources[s.crossings[AT, number, place]].budget)
-    if cls.widest <= min(old, cls.alone):
+    if cls.alone == old or cls.widest <= min(old, cls.alone):
         return
     cls.inverse = cls.inverse_err = 0.0
     flow = cls.head
     while flow >= 0:
         one = s.flows[flow]
-        alone = min(one.cap, one.solo, cls.alone)
+        alone = min(one.solo, cls.alone)
+        if alone != one.alone and (one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone)):
+            note_sharing(one, left(s, flow, now), now)
         if one.state == UNCAPPED:
-            if alone != one.alone:
-                note_sharing(one, left(s, flow, now), now)
             if alone > 0:
                 cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / alone)
         one.alone = alone

@@ -113,7 +113,7 @@ def step(s, now, tolerance, new, num_new):  # type: ignore[no-untyped-def]
         one.cap = one.peak = new[NEW * index + 3]
         one.weight = new[NEW * index + 4]
         one.order = new[NEW * index + 5]
-        one.solo = inf
+        one.solo = one.cap
         one.cost = 1.0
         one.sharing = one.idle = 0.0
         one.first = inf
@@ -363,22 +363,11 @@ def change(s, flow, number, cap, peak, own, now):  # type: ignore[no-untyped-def
     one = s.flows[flow]
     bits = leave(s, flow, now)
     one.cls = number
-    one.cap = cap
+    one.cap = one.solo = cap
     one.peak = peak
     enter(s, flow, now, bits, own)
     note_first(s, flow, now)
     return bits
-
-
-@njit(cache=True)
-def change_weight(s, flow, weight, cost, solo, now):  # type: ignore[no-untyped-def]
-    """Give a flow another weight and cost in its cell, and another rate alone on the air."""
-    one = s.flows[flow]
-    bits = leave(s, flow, now)
-    one.weight = weight
-    one.cost = cost
-    one.solo = solo
-    enter(s, flow, now, bits, False)
 
 
 @njit(cache=True)
@@ -410,6 +399,31 @@ def is_roomy(s, number):  # type: ignore[no-untyped-def]
 def sharing(s, flow, now):  # type: ignore[no-untyped-def]
     """Return the seconds that a flow has lost to others until now."""
     one = s.flows[flow]
-    if one.state == UNCAPPED:
+    if one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone):
         note_sharing(one, left(s, flow, now), now)
     return one.sharing
+
+
+@njit(cache=True)
+def enter_cell(s, flow, number, cap, weight, cost, solo, order, bits, now):  # type: ignore[no-untyped-def]
+    """Let a flow in that shares a cell: `cost` and `solo` as in the table of flows."""
+    one = s.flows[flow]
+    one.cls, one.cap, one.weight, one.cost, one.solo, one.order = number, cap, weight, cost, solo, order
+    one.peak = solo
+    one.sharing = one.idle = 0.0
+    one.first = inf
+    enter(s, flow, now, bits, False)
+
+
+@njit(cache=True)
+def change_cell(s, which, numbers, caps, weights, costs, solos, now):  # type: ignore[no-untyped-def]
+    """Give many flows another class, cap, weight, cost and rate alone on the air."""
+    for place in range(len(which)):
+        flow = which[place]
+        one = s.flows[flow]
+        bits = leave(s, flow, now)
+        one.cls, one.cap, one.weight = numbers[place], caps[place], weights[place]
+        one.cost, one.solo = costs[place], solos[place]
+        one.peak = one.solo
+        enter(s, flow, now, bits, False)
+        note_first(s, flow, now)

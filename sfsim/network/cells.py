@@ -1,0 +1,320 @@
+"""Radio cells in the fluid engine: flows that share airtime instead of bit/s.
+
+A cell's policy (`Policy` below) says who gets what. Where it is "weight times a common level", the cell is one
+more resource of the solver, and an event costs what any event costs. Otherwise, and as long as a wired link holds
+one of its members back, its rates are allocated as a whole whenever something changes, until what the cell gives
+and what the rest of the routes lets through agree.
+"""
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from sfsim.errors import NetworkError
+from sfsim.network.flow import Flow, FluidLink
+
+if TYPE_CHECKING:
+    from sfsim.network.fluid import FluidEngine
+
+Weights = tuple[np.ndarray, np.ndarray, float]
+_ROUNDS = 100
+_PATIENCE = 256  # allocations before a cell is tried as a resource again
+
+
+class Policy(Protocol):
+    """What the engine asks of an access policy; see `sfsim.network.cell.policy`."""
+
+    def weights(self, peak_bps: np.ndarray, n: int) -> Weights | None:
+        """Return weight and cost of members with these peak rates, and the budget, when n are active."""
+
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Any) -> np.ndarray:
+        """Return the rates of all members."""
+
+
+@dataclass(eq=False, slots=True)
+class Seat:
+    """A flow in a cell, and what it would get alone on the air."""
+
+    flow: Flow
+    link: FluidLink
+    peak_bps: float
+    until_s: float
+    weight: float = 1.0
+    cost: float = 1.0
+    solo_bps: float = 0.0
+    given_bps: float = 0.0
+
+
+@dataclass(eq=False, slots=True)
+class FluidCell:
+    """A medium that flows share.
+
+    Parameters
+    ----------
+    engine : FluidEngine
+        Who moves the flows.
+    name : str
+        What errors call it.
+    policy : Policy
+        How they share it.
+    members : callable, optional
+        Makes what the policy wants to know besides, from arrays of the members' traits (see `FluidLink`).
+    """
+
+    engine: "FluidEngine"
+    name: str
+    policy: Policy
+    members: Any = None
+    at: int = -1
+    seats: dict[Flow, Seat] = field(default_factory=dict)
+    as_resource: bool = True
+    by_number: dict[int, float] = field(default_factory=dict)  # budget by number of members
+    depends: bool = False  # weights depend on the number of members
+    allocations: int = 0
+    changed: bool = False
+    links: list[FluidLink] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.as_resource = self.policy.weights(np.array([1e6]), 1) is not None
+
+    def budget(self, number: int) -> float:
+        """Return the budget of `number` members; learns whether their weights depend on the number."""
+        known = self.by_number.get(number)
+        if known is None:
+            probe = np.array([1e6, 2e7])
+            one, many = self.policy.weights(probe, 1), self.policy.weights(probe, number)
+            assert one is not None and many is not None
+            self.depends = self.depends or not (
+                np.array_equal(one[0], many[0]) and np.array_equal(one[1], many[1])
+            )
+            known = self.by_number[number] = float(many[2])
+        return known
+
+    def rate(self, seat: Seat) -> None:
+        """Find weight, cost and rate alone of a member."""
+        peak = np.array([seat.peak_bps])
+        alone = self.policy.weights(peak, 1)
+        if alone is None:
+            seat.solo_bps = float(self._ask(peak, np.array([inf]), [seat])[0])
+            return
+        seat.solo_bps = float(alone[2] / alone[1][0]) if alone[1][0] > 0 else 0.0
+        now = self.policy.weights(peak, len(self.seats))
+        assert now is not None
+        seat.weight, seat.cost = float(now[0][0]), float(now[1][0])
+
+    def allocate(self, cap_bps: np.ndarray) -> np.ndarray:
+        """Return the rates of all members; `cap_bps`: what the rest of each route lets through."""
+        seats = list(self.seats.values())
+        return self._ask(np.array([seat.peak_bps for seat in seats]), cap_bps, seats)
+
+    def _ask(self, peak_bps: np.ndarray, cap_bps: np.ndarray, seats: list[Seat]) -> np.ndarray:
+        if self.members is None:
+            return np.asarray(self.policy.allocate(peak_bps, cap_bps), float)
+        names = seats[0].link.traits
+        traits = {name: np.array([seat.link.traits[name] for seat in seats]) for name in names}
+        return np.asarray(self.policy.allocate(peak_bps, cap_bps, self.members(**traits)), float)
+
+
+class Cells:
+    """All cells of an engine: who joins and leaves, and what that changes."""
+
+    def __init__(self, engine: "FluidEngine") -> None:
+        self.engine = engine
+        self.all: list[FluidCell] = []
+
+    def join(self, flow: Flow, now: float) -> None:
+        """Let a new flow into the cells that it crosses, and into the solver."""
+        links = flow.course.cells
+        for link in links:
+            assert link.cell is not None
+            if len(links) > 1 and link.cell.as_resource:
+                self._switch(link.cell, False, now)
+        for link in links:
+            seat = Seat(flow, link, *link.segment(now))
+            link.capacity_bps, link.changes_at_s = seat.peak_bps, seat.until_s
+            refuse_dead(seat, now)
+            cell = link.cell
+            assert cell is not None
+            cell.seats[flow] = seat
+            cell.changed = True
+            cell.rate(seat)
+            seat.given_bps = seat.solo_bps
+            if seat.until_s < inf:
+                self.engine.put(seat.until_s, seat)
+            if not link.riders:
+                link.base_s = now
+            link.riders[flow] = None
+        if flow.course.stale:
+            self.engine.refresh(flow.course, now)
+        cap, weight, cost, solo = self._terms(flow)
+        self.engine.steps.enter_cell(
+            self.engine.tables,
+            flow.slot,
+            flow.course.number,
+            cap,
+            weight,
+            cost,
+            solo,
+            float(flow.order),
+            flow.bits,
+            now,
+        )
+
+    def leave(self, flow: Flow, now: float) -> None:
+        """Note that a flow has ended."""
+        for link in flow.course.cells:
+            assert link.cell is not None
+            del link.cell.seats[flow]
+            link.cell.changed = True
+            del link.riders[flow]
+            link.past_bits += flow.bits
+            if not link.riders:
+                link.past_busy_s += now - link.base_s
+
+    def follow(self, seat: Seat, now: float) -> None:
+        """A member's rate alone has changed."""
+        cell = seat.link.cell
+        assert cell is not None
+        if cell.seats.get(seat.flow) is not seat:
+            return
+        before = seat.peak_bps
+        seat.peak_bps, seat.until_s = seat.link.segment(max(now, seat.until_s))
+        seat.link.capacity_bps, seat.link.changes_at_s = seat.peak_bps, seat.until_s
+        refuse_dead(seat, now)
+        if seat.until_s < inf:
+            self.engine.put(seat.until_s, seat)
+        if seat.peak_bps != before:
+            cell.rate(seat)
+            cell.changed = True
+            self._change([seat.flow], now)
+
+    def change(self, flow: Flow, now: float) -> None:
+        """Take over what has changed about a flow's way or cap."""
+        self._change([flow], now)
+
+    def tend(self, now: float) -> None:
+        """Bring all cells in order after a step of the solver."""
+        engine = self.engine
+        stirred = False
+        for cell in self.all:
+            if cell.changed and cell.seats and cell.as_resource:
+                stirred |= self._count(cell, now)
+            cell.changed = False
+        if stirred:
+            engine.solve(now)
+        if engine.has_crowds():
+            for cell in self.all:
+                if cell.as_resource and any(engine.is_crowded(flow.course) for flow in cell.seats):
+                    self._switch(cell, False, now)
+            engine.forget_crowds()
+        whole = [cell for cell in self.all if cell.seats and not cell.as_resource]
+        if whole:
+            self._allocate(whole, now)
+
+    def _count(self, cell: FluidCell, now: float) -> bool:
+        """Adapt a cell to the number of its members; return whether that changes anything."""
+        engine, number = self.engine, len(cell.seats)
+        budget = cell.budget(number)
+        changed = engine.budget(cell.at) != budget
+        if changed:
+            engine.steps.set_budget(engine.tables, cell.at, budget, now)
+        if cell.depends:
+            for seat in cell.seats.values():
+                cell.rate(seat)
+            self._change(list(cell.seats), now)
+            changed = True
+        return changed
+
+    def _allocate(self, cells: list[FluidCell], now: float) -> None:
+        for _ in range(_ROUNDS):
+            moved: dict[Flow, None] = {}
+            for cell in cells:
+                seats = list(cell.seats.values())
+                caps = np.array([self._rest(seat) for seat in seats])
+                for seat, cap_bps, bps in zip(seats, caps.tolist(), cell.allocate(caps).tolist(), strict=True):
+                    # Held back by the rest of its way: what the cell gives is no limit.
+                    given_bps = inf if bps >= cap_bps * (1 - 1e-12) and cap_bps < inf else bps
+                    if abs(given_bps - seat.given_bps) > 1e-12 * given_bps or (
+                        (given_bps == inf) != (seat.given_bps == inf)
+                    ):
+                        seat.given_bps = given_bps
+                        moved[seat.flow] = None
+            if not moved:
+                break
+            self._change(list(moved), now)
+            self.engine.solve(now)
+        for cell in cells:
+            cell.allocations += 1
+            if cell.allocations >= _PATIENCE and self._may_be_resource(cell):
+                self._switch(cell, True, now)
+
+    def _rest(self, seat: Seat) -> float:
+        """Return what the rest of a member's route lets through."""
+        flow, course = seat.flow, seat.flow.course
+        rest_bps = min(flow.cap_bps, course.cap_bps, flow.weight * self.engine.level(course))
+        for link in course.cells:
+            if link is not seat.link:
+                assert link.cell is not None
+                rest_bps = min(rest_bps, link.cell.seats[flow].given_bps)
+        return rest_bps
+
+    def _may_be_resource(self, cell: FluidCell) -> bool:
+        cell.allocations = 0
+        alone = all(len(flow.course.cells) == 1 for flow in cell.seats)
+        free = all(seat.given_bps < inf for seat in cell.seats.values())
+        return alone and free and cell.policy.weights(np.array([1e6]), 1) is not None
+
+    def _switch(self, cell: FluidCell, as_resource: bool, now: float) -> None:
+        """Make a cell a resource of the solver, or something that is allocated as a whole."""
+        cell.as_resource, cell.allocations = as_resource, 0
+        for link in cell.links:
+            for course in link.courses:
+                course.stale = course.special = True
+        for seat in cell.seats.values():
+            seat.given_bps = seat.solo_bps
+            if as_resource:
+                cell.rate(seat)
+        if as_resource and cell.seats:
+            self.engine.steps.set_budget(self.engine.tables, cell.at, cell.budget(len(cell.seats)), now)
+        self._change([flow for flow in cell.seats if self.engine.entered(flow)], now)
+        self.engine.solve(now)
+
+    def _terms(self, flow: Flow) -> tuple[float, float, float, float]:
+        """Return cap, weight, cost and rate alone, as the solver takes them; an outage is a cap of nothing."""
+        cap_bps = solo_bps = min(flow.cap_bps, flow.course.cap_bps)
+        weight, cost = flow.weight, 1.0
+        for link in flow.course.cells:
+            assert link.cell is not None
+            seat = link.cell.seats[flow]
+            solo_bps = min(solo_bps, seat.solo_bps)
+            if not link.cell.as_resource:
+                cap_bps = min(cap_bps, seat.given_bps)
+            elif seat.weight == 0:
+                cap_bps, cost = 0.0, 0.0
+            else:
+                weight, cost = flow.weight * seat.weight, seat.cost
+        return cap_bps, weight, cost, solo_bps
+
+    def _change(self, flows: list[Flow], now: float) -> None:
+        engine = self.engine
+        for flow in flows:
+            if flow.course.stale:
+                engine.refresh(flow.course, now)
+        terms = np.array([self._terms(flow) for flow in flows]).reshape(-1, 4)
+        engine.steps.change_cell(
+            engine.tables,
+            np.array([flow.slot for flow in flows], np.int64),
+            np.array([flow.course.number for flow in flows], np.int64),
+            *(np.ascontiguousarray(column) for column in terms.T),
+            now,
+        )
+
+
+def refuse_dead(seat: Seat, now: float) -> None:
+    """Raise NetworkError when a member's radio link is down for ever."""
+    if seat.peak_bps == 0 and seat.until_s == inf:
+        raise NetworkError(
+            f"link {seat.link.name!r} is down for ever from {now:g} s on; {seat.flow.owner} waits for it"
+        )
