@@ -15,7 +15,6 @@ import torch
 
 from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
-from sfsim.errors import SimulationError
 from sfsim.learning.data import load_dataset
 from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
@@ -91,9 +90,6 @@ def build(
     setting = Setting(scenario, dataset, shards, protocol.ONE_SERVER_MODEL, jobs, torch.device(device))
     check_memories(scenario, setting)
     env, ledger = simpy.Environment(), Ledger()
-    shared = [name for name, cell in scenario.cell.items() if cell.access != "private"]
-    if shared:  # until the engine knows media: never share silently as private links
-        raise SimulationError(f"cell {shared[0]!r}: the network engine does not share cells yet")
     network = _network(scenario, env, ledger)
     workload = LiveWorkload(setting)
     schedule = Schedule(
@@ -122,7 +118,7 @@ def _network(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> AnyN
         return PacketNetwork(
             *given, transport="udp" if unreliable else "arq", discipline=table.discipline or "drr"
         )
-    return Network(*given, transport=table.transport)
+    return Network(*given, transport=table.transport, cells=scenario.cell)
 
 
 def _start(

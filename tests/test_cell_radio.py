@@ -10,7 +10,7 @@ from sfsim.channel import Constant, RayleighBlock
 from sfsim.errors import ConfigError
 from sfsim.network.cell import Cellular, WifiCell
 from sfsim.network.cell.grants import Grants
-from sfsim.network.cell.medium import Medium, media, multicast, policy_of
+from sfsim.network.cell.medium import is_half_duplex, multicast, policy_of
 from sfsim.network.cell.policy import Csma, EqualAirtime, LteGrid, Ofdma, ProportionalFair
 from sfsim.network.cell.radio import cell_link, csi_margin_db, freshness, snr, target_snr_db
 
@@ -92,13 +92,10 @@ def test_duplex() -> None:
     assert tdd.airtime(down=True) == pytest.approx(0.6 + 0.2 * 10 / 14)
     seven = Cellular(duplex="tdd", tdd_pattern="DDDDDDDSUU", tdd_special=(6, 4, 4))
     assert seven.airtime(down=False) == pytest.approx(0.2 + 0.1 * 4 / 14)
-    up, down = media(tdd)
-    assert (up.policy.budget, down.policy.budget) == (tdd.airtime(False), tdd.airtime(True))
-    up, down = media(Cellular())
-    assert up is not down
-    for half in (Cellular(duplex="half"), WifiCell()):
-        up, down = media(half)
-        assert up is down
+    budgets = [policy_of(tdd, down=down).budget for down in (False, True)]
+    assert budgets == [tdd.airtime(False), tdd.airtime(True)]
+    assert not is_half_duplex(Cellular())
+    assert is_half_duplex(Cellular(duplex="half")) and is_half_duplex(WifiCell())
 
 
 def test_every_access_has_its_policy() -> None:
@@ -146,44 +143,6 @@ def test_wifi_by_distance() -> None:
 def test_declarations_that_do_not_fit(keys: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Cellular(**keys)
-
-
-def test_a_medium_follows_its_members() -> None:
-    medium = Medium(EqualAirtime())
-    assert medium.changes_at_s == inf
-    assert len(medium.allocate()) == 0
-
-    def step(time_s: float) -> tuple[float, float]:
-        return (4e6, 1.0) if time_s < 1 else (8e6, inf)
-
-    medium.join("a", 0.0, step)
-    assert medium.allocate() == pytest.approx([4e6])
-    medium.join("b", 0.5, Constant(rate_bps=1e6).realise(0, "b").segment, down=True)
-    assert medium.keys == ["a", "b"]
-    assert "a" in medium
-    assert medium.allocate() == pytest.approx([2e6, 5e5])
-    assert medium.allocate(np.array([1e6, inf])) == pytest.approx([1e6, 7.5e5])
-    assert medium.changes_at_s == 1.0
-    assert medium.follow(0.9) == []
-    assert medium.follow(1.0) == ["a"]
-    weight, cost, budget = medium.weights()
-    assert medium.allocate() == pytest.approx([4e6, 5e5])
-    assert (cost * medium.allocate()).sum() == pytest.approx(budget)
-    assert weight == pytest.approx([8e6, 1e6])
-    medium.leave("a")
-    assert medium.allocate() == pytest.approx([1e6])
-    with pytest.raises(ValueError, match="'b' is a member already"):
-        medium.join("b", 2.0, step)
-
-
-def test_a_medium_gives_csma_what_it_needs() -> None:
-    medium, _ = media(WifiCell(standard="802.11a"))
-    for key, down in (("a", False), ("b", True), ("c", True)):
-        medium.join(key, 0.0, Constant(rate_bps=17.26e6).realise(0, key).segment, down=down, phy_bps=24e6)
-    rate = medium.allocate()
-    assert rate[1] == pytest.approx(rate[2])
-    assert rate[0] == pytest.approx(rate[1] + rate[2]), "the access point is one contender"
-    assert medium.weights() is None
 
 
 def test_multicast_goes_at_the_slowest_receivers_rate() -> None:

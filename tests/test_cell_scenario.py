@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sfsim.errors import ConfigError, SimulationError
+from sfsim.errors import ConfigError
 from sfsim.scenario import build_graph, load
 
 FILE = Path(__file__).resolve().parents[1] / "scenarios" / "lte-cell.toml"
@@ -75,10 +75,3 @@ def test_errors(changes: dict[str, Any], text: str) -> None:
 
 def test_a_number_stands_for_a_list_of_one() -> None:
     assert load(FILE, {"clients.phone.distance_m": 80}).clients[0].distance_m == (80.0,) * 10
-
-
-def test_shared_cells_do_not_run_as_private_links_in_silence() -> None:
-    from sfsim import world
-
-    with pytest.raises(SimulationError, match="cell 'lte': the network engine does not share cells yet"):
-        world.build(load(FILE))

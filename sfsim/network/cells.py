@@ -233,7 +233,9 @@ class Cells:
             for cell in cells:
                 seats = list(cell.seats.values())
                 caps = np.array([self._rest(seat) for seat in seats])
-                for seat, cap_bps, bps in zip(seats, caps.tolist(), cell.allocate(caps).tolist(), strict=True):
+                for seat, cap_bps, bps in zip(
+                    seats, caps.tolist(), cell.allocate(caps).tolist(), strict=True
+                ):
                     # Held back by the rest of its way: what the cell gives is no limit.
                     given_bps = inf if bps >= cap_bps * (1 - 1e-12) and cap_bps < inf else bps
                     if abs(given_bps - seat.given_bps) > 1e-12 * given_bps or (

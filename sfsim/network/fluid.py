@@ -457,7 +457,9 @@ class FluidEngine:
         course.cap_bps = min(constant, default=inf)
         course.followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
         shared = tuple(sorted({link.at for link in course.links if link.at >= 0}))
-        cell = next((link.cell for link in course.cells if link.cell is not None and link.cell.as_resource), None)
+        cell = next(
+            (link.cell for link in course.cells if link.cell is not None and link.cell.as_resource), None
+        )
         course.number = self._class_of(shared if cell is None else (cell.at, *shared), cell is not None)
         course.stale = False
         course.special = bool(course.followed) or (course.cap_bps == 0 and not course.varying)

@@ -1,12 +1,17 @@
 """A link in operation: its declaration, its realised channel, and what it counts."""
 
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sfsim.ledger import LinkRecord
 from sfsim.network.declarations import Link
 from sfsim.network.fluid import FluidEngine
+
+if TYPE_CHECKING:
+    from sfsim.network.cell.radio import CellAccess
+    from sfsim.network.cells import FluidCell
 
 _BLOCKS = 256  # pieces of a channel that are fetched at once
 
@@ -96,10 +101,20 @@ class NetworkLink(LinkState):
 
     __slots__ = ("fluid",)
 
-    def __init__(self, engine: FluidEngine, source: str, destination: str, link: Link, seed: int) -> None:
+    def __init__(
+        self,
+        engine: FluidEngine,
+        source: str,
+        destination: str,
+        link: Link,
+        seed: int,
+        cell: "FluidCell | None" = None,
+        access: "CellAccess | None" = None,
+    ) -> None:
         super().__init__(source, destination, link, seed)
         ahead = self.ahead if self.realisation is not None else None
-        self.fluid = engine.add_link(self.name, self.capacity, ahead)
+        traits = access.traits if access is not None else None
+        self.fluid = engine.add_link(self.name, self.capacity, ahead, cell, traits)
 
     def totals(self) -> tuple[float, float]:
         return self.fluid.carried_bits, self.fluid.busy_s

@@ -8,6 +8,8 @@ import simpy
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
 from sfsim.network.base import MessageNetwork
+from sfsim.network.cell.in_use import CellInUse
+from sfsim.network.cell.radio import CellAccess
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
@@ -21,9 +23,11 @@ from sfsim.seeds import stream
 if TYPE_CHECKING:
     import networkx as nx
 
+    from sfsim.network.cell import AnyCell
+
 
 class Network(MessageNetwork[NetworkLink]):
-    """The network on the fluid engine; parameters as `MessageNetwork` says, and two more.
+    """The network on the fluid engine; parameters as `MessageNetwork` says, and three more.
 
     Parameters
     ----------
@@ -33,6 +37,8 @@ class Network(MessageNetwork[NetworkLink]):
     store_and_forward : bool
         Every hop but the slowest waits for a whole frame (or the message, when it is shorter) before it
         passes it on: a message takes ``sum of min(frame, message) / rate`` over those hops longer.
+    cells : mapping of str to Cell, optional
+        The radio cells that edges name in their attribute ``cell`` (`sfsim.network.cell.radio.CellAccess`).
     """
 
     def __init__(
@@ -46,19 +52,26 @@ class Network(MessageNetwork[NetworkLink]):
         clients: Collection[str] = (),
         transport: Transport | None = None,
         store_and_forward: bool = False,
+        cells: "Mapping[str, AnyCell] | None" = None,
     ) -> None:
         self._transport = transport or Fluid()
+        self._accesses: dict[tuple[str, str], CellAccess | None] = {
+            (source, destination): data.get("cell") for source, destination, data in graph.edges(data=True)
+        }
         self._windows: dict[tuple[str, str], Window] = {}
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
         self._on_sent = self._sent  # bound once, not once per message
         self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
         self.engine.after_many = self._arrive_all
+        self._cells = {name: CellInUse(self.engine, name, cell, seed) for name, cell in (cells or {}).items()}
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
 
     def _link(self, source: str, destination: str, link: Link) -> NetworkLink:
-        return NetworkLink(self.engine, source, destination, link, self._seed)
+        access = self._accesses[source, destination]
+        cell = None if access is None else self._cells[access.cell].fluid(access.down)
+        return NetworkLink(self.engine, source, destination, link, self._seed, cell, access)
 
     def _find_way(self, source: str, destination: str) -> Way[NetworkLink]:
         way = super()._find_way(source, destination)
@@ -68,9 +81,33 @@ class Network(MessageNetwork[NetworkLink]):
             way.framing = framing(own.preset) if own else self._framing
             transport = own or self._transport
             way.transport = None if isinstance(transport, Fluid) and not way.lossy else transport
+            way.accesses = tuple(
+                (self._cells[access.cell].grants, access)
+                for link in way.links
+                if (access := self._accesses[link.source, link.destination]) is not None
+            )
         return way
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
+        if not transfer.way.accesses:
+            self._start(transfer)
+            return
+        # A cell grants airtime first; the message counts as handed over, and waits.
+        now, accesses = self._env.now, transfer.way.accesses
+        wait_s = max(grants.wait_s(access.client, now, access.down) for grants, access in accesses)
+        for grants, access in accesses:
+            grants.begin(access.client, access.down)
+        if wait_s:
+            self._after(wait_s, lambda: self._start(transfer))
+        else:
+            self._start(transfer)
+
+    def _left(self, way: Way[NetworkLink]) -> None:
+        """Tell the cells of a route that a message has left the air."""
+        for grants, access in way.accesses:
+            grants.end(access.client, self._env.now, access.down)
+
+    def _start(self, transfer: Transfer[NetworkLink]) -> None:
         outgoing, way = transfer.outgoing, transfer.way
         framing = way.framing
         assert framing is not None
@@ -90,7 +127,8 @@ class Network(MessageNetwork[NetworkLink]):
             transfer.done = self._on_sent
             self.engine.launch(transfer)
         else:
-            transfer.first_s = transfer.queued_s
+            transfer.first_s = self._env.now
+            self._left(way)
             self._arrive(transfer, way.latency_s)
 
     def _sent(self, transfer: Transfer[NetworkLink]) -> None:
@@ -99,6 +137,8 @@ class Network(MessageNetwork[NetworkLink]):
         way.wire_bytes += transfer.begun_bytes
         transfer.crossed_bytes = transfer.begun_bytes
         latency_s = way.latency_s
+        if way.accesses:
+            self._left(way)
         if self._store_and_forward:
             latency_s += self._stored_s(transfer)
         if self.engine.many:
@@ -175,6 +215,7 @@ class Network(MessageNetwork[NetworkLink]):
     def _next_round(self, transfer: Transfer[NetworkLink]) -> None:
         attempt = next(transfer.rounds, None)
         if attempt is None:
+            self._left(transfer.way)
             self._arrive(transfer, transfer.way.latency_s + transfer.tail_s)
         elif attempt.pause_s:
             self._after(attempt.pause_s, lambda: self._send_round(transfer, attempt))

@@ -16,6 +16,8 @@ from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
 
 if TYPE_CHECKING:
+    from sfsim.network.cell.grants import Grants
+    from sfsim.network.cell.radio import CellAccess
     from sfsim.network.declarations import Framing
     from sfsim.network.transport import Transport
 
@@ -26,8 +28,8 @@ LinkT = TypeVar("LinkT", bound=LinkState)
 class Way(Generic[LinkT]):
     """From one party to another: found once, then the same for all messages of the two.
 
-    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links. Without a
-    ``transport`` all bits of a message leave as one flow, and nothing can be lost.
+    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links. ``accesses``
+    are the cells that it leads through, and how they grant airtime. Without a ``transport`` all bits of a message leave as one flow, and nothing can be lost.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Way(Generic[LinkT]):
     course: Course | None = None
     framing: "Framing | None" = None
     transport: "Transport | None" = None
+    accesses: "tuple[tuple[Grants, CellAccess], ...]" = ()
     messages: int = 0
     wire_bytes: int = 0
 

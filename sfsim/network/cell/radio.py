@@ -50,6 +50,11 @@ class CellAccess:
     snr: float = float("inf")
     snr_limit: float = float("inf")
 
+    @property
+    def traits(self) -> dict[str, float]:
+        """What the cell's policy wants to know of this way, by the names of `Members`."""
+        return {"down": self.down, "phy_bps": self.phy_bps, "snr": self.snr, "snr_limit": self.snr_limit}
+
 
 def cell_link(
     cell: Cellular | WifiCell, name: str, client: str, distance_m: float, down: bool
