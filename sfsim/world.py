@@ -90,7 +90,7 @@ def build(
     setting = Setting(scenario, dataset, shards, protocol.ONE_SERVER_MODEL, jobs, torch.device(device))
     check_memories(scenario, setting)
     env, ledger = simpy.Environment(), Ledger()
-    network = _network(scenario, env, ledger)
+    network = network_of(scenario, env, ledger)
     workload = LiveWorkload(setting)
     schedule = Schedule(
         scenario.client_names, scenario.client_fraction, scenario.global_rounds, scenario.seeds.training
@@ -108,7 +108,8 @@ def build(
     return world
 
 
-def _network(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> AnyNetwork:
+def network_of(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> AnyNetwork:
+    """Return the network of a scenario, without anybody in it."""
     graph, hosts = build_graph(scenario)
     table, seed = scenario.network, scenario.seeds.network
     frames = framing(table.framing or table.transport.preset)
