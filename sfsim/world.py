@@ -99,6 +99,8 @@ def build(
         scenario.seeds.network,
         ledger,
         clients=set(scenario.client_names),
+        store_and_forward=scenario.network.store_and_forward,
+        usage_every_s=scenario.network.usage_every_s,
     )
     workload = LiveWorkload(setting)
     schedule = Schedule(

@@ -72,7 +72,8 @@ def run(policy, messages, wired=(), until=None):
     def start(number, time_s, bits, peak, ways):
         yield env.timeout(time_s)
         segment = peak if callable(peak) else lambda time_s: (peak, inf)
-        radio.append(engine.add_link(f"radio{number}", segment, cell=cell))
+        radio.append(engine.add_link(f"radio{number}", segment))
+        cell.add(radio[-1])
         engine.start(
             bits,
             [radio[-1], *(shared[way] for way in ways)],
@@ -112,7 +113,9 @@ def test_a_shared_wire_and_the_air_hold_back_at_once(policy):
     # the fast one gets what the slow one leaves of the wire, and returns air: r0 + r1 = 4 and
     # r0/2 + r1/12 = 1 give r0 = 1.6, r1 = 2.4 (and r1 > r0: the wire holds only the fast one back).
     # But equal shares of the wire are 2 each, so r1 = 4 - r0 and the air is the slow one's limit.
-    ends, engine, _, shared = run(policy(), [(0.0, 16.0, 2.0, (0,)), (0.0, 24.0, 12.0, (0,))], [4.0], until=1.0)
+    ends, engine, _, shared = run(
+        policy(), [(0.0, 16.0, 2.0, (0,)), (0.0, 24.0, 12.0, (0,))], [4.0], until=1.0
+    )
     rates = [flow.rate_bps for flow in engine.flows]
     assert rates == pytest.approx([1.6, 2.4], rel=1e-9)
     assert shared[0].carried_bits == pytest.approx(4.0)
@@ -142,7 +145,9 @@ def cells(draw):
     messages = []
     for _ in range(number):
         ways = draw(st.lists(st.sampled_from(range(len(wires))), unique=True, max_size=2)) if wires else []
-        messages.append((draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.floats(0.5, 20)), draw(st.floats(0.5, 9)), ways))
+        messages.append(
+            (draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.floats(0.5, 20)), draw(st.floats(0.5, 9)), ways)
+        )
     return messages, wires
 
 

@@ -101,7 +101,7 @@ class FadingRealisation(Realisation):
             self._chunk = chunk
         return self._rates
 
-    def _block(self, time_s: float) -> int:
+    def _segment(self, time_s: float) -> tuple[float, float]:
         length_s = self._channel.coherence_time_s
         block = int(time_s / length_s)
         # The division may round to the wrong side of a boundary; the products decide.
@@ -109,18 +109,6 @@ class FadingRealisation(Realisation):
             block -= 1
         while (block + 1) * length_s <= time_s:
             block += 1
-        return block
-
-    def _ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-        block = self._block(time_s)
-        rates = self.rates_bps(block // CHUNK)[block % CHUNK :]
-        ends_s = np.arange(block + 1, block + 1 + len(rates)) * self._channel.coherence_time_s
-        if not rates.any():  # dead for ever is found out by looking further
-            return super()._ahead(time_s)
-        return ends_s, rates
-
-    def _segment(self, time_s: float) -> tuple[float, float]:
-        length_s, block = self._channel.coherence_time_s, self._block(time_s)
         rate_bps = float(self.rates_bps(block // CHUNK)[block % CHUNK])
         if rate_bps > 0:
             return rate_bps, (block + 1) * length_s

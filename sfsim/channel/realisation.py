@@ -1,5 +1,7 @@
 """What every channel is: a declaration, and its realisation, a function of simulated time."""
 
+from math import inf
+
 import numpy as np
 
 from sfsim.declaration import declaration
@@ -23,20 +25,37 @@ class Realisation:
         self.queries += 1
         return self._segment(time_s)
 
-    def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pieces from `time_s` on, as many as come cheaply: ends in s and rates, shape (n,) each.
+    def blocks(self, time_s: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return about `count` pieces from `time_s` on at once: ``(ends_s, rates_bps)``.
 
-        They say what `segment` says; n is at least 1.
+        Piece 0 holds from `time_s` to ``ends_s[0]``, piece i from ``ends_s[i - 1]`` to ``ends_s[i]``; the
+        ends increase, and the last one may be infinite. It is the same function of time that `segment` tells.
+        When no piece has a rate, there is one piece only, as long as the outage.
+
+        Returns
+        -------
+        tuple of two float64 arrays of the same length, at least 1
         """
         self.queries += 1
-        return self._ahead(time_s)
-
-    def _ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-        rate_bps, until_s = self._segment(time_s)
-        return np.array([until_s]), np.array([rate_bps])
+        ends_s, rates_bps = self._blocks(time_s, count)
+        if not rates_bps.any():
+            until_s = time_s
+            while until_s < ends_s[-1]:
+                until_s = self._segment(until_s)[1]
+            return np.array([until_s]), np.zeros(1)
+        return ends_s, rates_bps
 
     def _segment(self, time_s: float) -> tuple[float, float]:
         raise NotImplementedError
+
+    def _blocks(self, time_s: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+        ends_s: list[float] = []
+        rates_bps: list[float] = []
+        while len(ends_s) < count and time_s < inf:
+            rate_bps, time_s = self._segment(time_s)
+            ends_s.append(time_s)
+            rates_bps.append(rate_bps)
+        return np.array(ends_s), np.array(rates_bps)
 
 
 @declaration

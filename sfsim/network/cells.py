@@ -29,8 +29,8 @@ class Policy(Protocol):
     def weights(self, peak_bps: np.ndarray, n: int) -> Weights | None:
         """Return weight and cost of members with these peak rates, and the budget, when n are active."""
 
-    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Any) -> np.ndarray:
-        """Return the rates of all members."""
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Any = ..., /) -> np.ndarray:
+        """Return the rates of all members; `members`: what it wants to know of them besides."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,6 +78,15 @@ class FluidCell:
 
     def __post_init__(self) -> None:
         self.as_resource = self.policy.weights(np.array([1e6]), 1) is not None
+
+    def add(self, link: FluidLink, **traits: Any) -> None:
+        """Lead a link through the cell: its capacity is what a flow would get alone on the air.
+
+        `traits` are what the policy wants to know of those who use it, besides.
+        """
+        link.cell = self
+        link.traits.update(traits)
+        self.links.append(link)
 
     def budget(self, number: int) -> float:
         """Return the budget of `number` members; learns whether their weights depend on the number."""
@@ -233,7 +242,9 @@ class Cells:
             for cell in cells:
                 seats = list(cell.seats.values())
                 caps = np.array([self._rest(seat) for seat in seats])
-                for seat, cap_bps, bps in zip(seats, caps.tolist(), cell.allocate(caps).tolist(), strict=True):
+                for seat, cap_bps, bps in zip(
+                    seats, caps.tolist(), cell.allocate(caps).tolist(), strict=True
+                ):
                     # Held back by the rest of its way: what the cell gives is no limit.
                     given_bps = inf if bps >= cap_bps * (1 - 1e-12) and cap_bps < inf else bps
                     if abs(given_bps - seat.given_bps) > 1e-12 * given_bps or (

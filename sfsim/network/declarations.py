@@ -26,6 +26,9 @@ class Link:
     efficiency : float
         Share of the rate that is left after what the link's own layers take (preambles, control, retries
         below the transport).
+    background : Channel, optional
+        Traffic of others, as the rate that it takes from this link whatever our messages do: constant, from a
+        trace, or on and off. What it leaves is shared by our messages.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Link:
     channel: AnyChannel | None = None
     loss: AnyLoss | None = None
     efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    background: AnyChannel | None = None
 
     def __post_init__(self) -> None:
         if self.rate_bps is None and self.channel is None:

@@ -1,32 +1,42 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from sfsim.ledger import Ledger
 from sfsim.network.base import ARRIVES, MessageNetwork
+from sfsim.network.cells import FluidCell, Policy
 from sfsim.network.declarations import Framing, Link
 from sfsim.network.delivery import Attempt, attempts
 from sfsim.network.flow import Flow
 from sfsim.network.fluid import FluidEngine
 from sfsim.network.link import NetworkLink
 from sfsim.network.transfer import Transfer, Way
+from sfsim.network.usage import Usage
 
 if TYPE_CHECKING:
     import networkx as nx
 
 
 class Network(MessageNetwork[NetworkLink]):
-    """The network on the fluid engine; parameters as `MessageNetwork` says, and one more.
+    """The network on the fluid engine; parameters as `MessageNetwork` says, and some more.
 
     Parameters
     ----------
     store_and_forward : bool
         Every hop but the slowest waits for a whole frame (or the message, when it is shorter) before it
         passes it on: a message takes ``sum of min(frame, message) / rate`` over those hops longer.
+    usage_every_s : float, optional
+        Write down what each link carried in every interval of that length.
+    cells : mapping, optional
+        The access policy of each radio cell and direction, by ``(cell, down)``; one object for both directions
+        is one medium for both. Edges of the graph with an attribute ``cell`` (`CellAccess`) lead through one.
+    members : callable, optional
+        Makes what the policies want to know of their members, from arrays ``down``, ``phy_bps``, ``snr`` and
+        ``snr_limit``.
     """
 
     def __init__(
@@ -39,6 +49,9 @@ class Network(MessageNetwork[NetworkLink]):
         ledger: Ledger | None,
         clients: Collection[str] = (),
         store_and_forward: bool = False,
+        usage_every_s: float | None = None,
+        cells: "Mapping[tuple[str, bool], Policy] | None" = None,
+        members: Callable[..., Any] | None = None,
     ) -> None:
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
@@ -47,6 +60,8 @@ class Network(MessageNetwork[NetworkLink]):
         self.engine.after_many = self._arrive_all
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
+        self._usage = Usage(self, usage_every_s) if usage_every_s is not None and ledger is not None else None
+        self._join_cells(graph, cells or {}, members)
 
     def _link(self, source: str, destination: str, link: Link) -> NetworkLink:
         return NetworkLink(self.engine, source, destination, link, self._seed)
@@ -57,15 +72,35 @@ class Network(MessageNetwork[NetworkLink]):
             way.course = self.engine.course([link.fluid for link in way.links])
         return way
 
+    def _join_cells(
+        self,
+        graph: "nx.DiGraph",
+        policies: "Mapping[tuple[str, bool], Policy]",
+        members: Callable[..., Any] | None,
+    ) -> None:
+        media: dict[int, FluidCell] = {}
+        for source, destination, access in graph.edges(data="cell"):
+            if access is None:
+                continue
+            policy = policies[access.cell, access.down]
+            if id(policy) not in media:
+                media[id(policy)] = self.engine.add_cell(access.cell, policy, members)
+            traits = {name: getattr(access, name) for name in ("down", "phy_bps", "snr", "snr_limit")}
+            media[id(policy)].add(self.links[source, destination].fluid, **traits)
+
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
         framing, outgoing, way = self._framing, transfer.outgoing, transfer.way
         num_bytes = len(outgoing.payload) or outgoing.size
         packets = -(-num_bytes // framing.payload_bytes)
         wire_bytes = transfer.net_bytes = num_bytes + packets * framing.overhead_bytes
         if way.lossy:
+            if self._usage is not None:
+                self._usage.watch()
             transfer.rounds = attempts(framing, num_bytes, self._draw(transfer))
             self._send_round(transfer)
             return
+        if self._usage is not None:
+            self._usage.watch()
         self._sent_bytes += wire_bytes
         transfer.packets = packets
         transfer.begun_bytes = wire_bytes
@@ -100,6 +135,28 @@ class Network(MessageNetwork[NetworkLink]):
         for latency_s, transfers in self._sent_together.items():
             self._arrive_together(transfers, latency_s)
         self._sent_together = {}
+
+    def finish(self) -> None:
+        """Write the records of links, and of messages that were still under way."""
+        if self._usage is not None:
+            self._usage.note()
+        super().finish()
+
+    @property
+    def env(self) -> simpy.Environment:
+        """The clock."""
+        return self._env
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is written down; only where there is one."""
+        assert self._ledger is not None
+        return self._ledger
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._in_flight)
 
     def _settle(self) -> None:
         self.engine.settle()

@@ -318,9 +318,15 @@ class NetworkTable:
     ----------
     framing : str
         The preset of headers below the payload.
+    store_and_forward : bool
+        Every hop but the slowest waits for a whole frame before it passes it on.
+    usage_every_s : float, optional
+        Write what each link carried in every interval of that length (``link_usage.parquet``).
     """
 
     framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] = "tcp-ipv4-ethernet"
+    store_and_forward: bool = False
+    usage_every_s: Annotated[float, Field(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         with at("framing"):
