@@ -21,8 +21,8 @@ import sfsim
 from sfsim import world as worlds
 from sfsim.channel import Trace
 from sfsim.errors import SfsimError
-from sfsim.ledger import Ledger
 from sfsim.learning.declarations import Ham10000, Iid
+from sfsim.ledger import Ledger
 from sfsim.network import Outgoing
 from sfsim.network.declarations import Link
 from sfsim.network.topology import read_graphml

@@ -101,7 +101,11 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, slots=True)
 class LinkRecord:
-    """What one link did over the run; ``carried_bytes`` is the engine's own integral of rate over time."""
+    """What one link did over the run; ``carried_bytes`` is the engine's own integral of rate over time.
+
+    ``sharing_s`` are the seconds that messages lost because this link, shared with others, held them back:
+    the queueing of this link, summed over messages.
+    """
 
     source: str
     destination: str
@@ -113,6 +117,26 @@ class LinkRecord:
     loss_configured: bool
     channel_queries: int
     channel_configured: bool = False
+    sharing_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUsageRecord:
+    """What one link did between two instants; links that carried nothing in between have no row.
+
+    ``capacity_bps`` is the capacity at the end of the interval, ``utilisation`` what was carried relative to
+    that capacity over the whole of it.
+    """
+
+    source: str
+    destination: str
+    start_s: float
+    end_s: float
+    carried_bytes: float
+    busy_s: float
+    sharing_s: float
+    capacity_bps: float
+    utilisation: float
 
 
 @dataclass(slots=True)
@@ -124,3 +148,4 @@ class Ledger:
     accesses: list[AccessRecord] = field(default_factory=list)
     evaluations: list[EvaluationRecord] = field(default_factory=list)
     links: list[LinkRecord] = field(default_factory=list)
+    link_usage: list[LinkUsageRecord] = field(default_factory=list)

@@ -119,7 +119,13 @@ def network_of(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> An
         return PacketNetwork(
             *given, transport="udp" if unreliable else "arq", discipline=table.discipline or "drr"
         )
-    return Network(*given, transport=table.transport, cells=scenario.cell)
+    return Network(
+        *given,
+        transport=table.transport,
+        cells=scenario.cell,
+        store_and_forward=table.store_and_forward,
+        usage_every_s=table.usage_every_s,
+    )
 
 
 def _start(

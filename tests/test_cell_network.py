@@ -62,7 +62,9 @@ def test_up_and_down_share_the_air_only_when_half_duplex() -> None:
     messages = [(0.0, "c0", "server", 1_000_000), (0.0, "server", "c1", 1_000_000)]
     duplexes = {}
     for duplex in ("fdd", "half"):
-        cell = Cellular(access="round-robin", duplex=duplex, uplink_overhead=0.0, downlink_overhead=0.0, **NO_WAIT)
+        cell = Cellular(
+            access="round-robin", duplex=duplex, uplink_overhead=0.0, downlink_overhead=0.0, **NO_WAIT
+        )
         duplexes[duplex] = [row.delivered_s for row in run(cell, [1e6, 1e6], messages)]
     assert duplexes["fdd"] == pytest.approx([1.0, 1.0])
     assert duplexes["half"] == pytest.approx([2.0, 2.0])
@@ -97,3 +99,13 @@ def test_a_small_message_waits_for_its_grant() -> None:
     (row,) = run(cell, [1e9], [(0.0, "c0", "server", 800)])
     assert row.delivered_s == pytest.approx(0.050 + 0.005 + 0.008, abs=1e-4)
     assert row.first_byte_s == pytest.approx(row.delivered_s, abs=1e-4)
+
+
+def test_a_tiny_message_takes_its_time() -> None:
+    """Fast wires behind the cell must not carry it off before the cell has said what it gets."""
+    for access in ("round-robin", "proportional-fair", "max-rate"):
+        rows = run(
+            Cellular(access=access, uplink_overhead=0.0, **NO_WAIT), [4e6], [(0.0, "c0", "server", 800)]
+        )
+        assert [row.delivered_s for row in rows] == pytest.approx([800 / 4e6], rel=1e-6)
+        assert rows[0].first_byte_s == 0.0

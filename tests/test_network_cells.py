@@ -72,7 +72,8 @@ def run(policy, messages, wired=(), until=None):
     def start(number, time_s, bits, peak, ways):
         yield env.timeout(time_s)
         segment = peak if callable(peak) else lambda time_s: (peak, inf)
-        radio.append(engine.add_link(f"radio{number}", segment, cell=cell))
+        radio.append(engine.add_link(f"radio{number}", segment))
+        cell.add(radio[-1])
         engine.start(
             bits,
             [radio[-1], *(shared[way] for way in ways)],
@@ -112,7 +113,7 @@ def test_a_shared_wire_and_the_air_hold_back_at_once(policy):
     # the fast one gets what the slow one leaves of the wire, and returns air: r0 + r1 = 4 and
     # r0/2 + r1/12 = 1 give r0 = 1.6, r1 = 2.4 (and r1 > r0: the wire holds only the fast one back).
     # But equal shares of the wire are 2 each, so r1 = 4 - r0 and the air is the slow one's limit.
-    ends, engine, _, shared = run(
+    _ends, engine, _, shared = run(
         policy(), [(0.0, 16.0, 2.0, (0,)), (0.0, 24.0, 12.0, (0,))], [4.0], until=1.0
     )
     rates = [flow.rate_bps for flow in engine.flows]
@@ -163,8 +164,8 @@ def test_a_resource_of_the_solver_and_a_cell_allocated_as_a_whole_agree(policy, 
         def allocate(self, peak_bps, cap_bps):
             return policy().allocate(peak_bps, cap_bps)
 
-    ends, engine, radio, shared = run(policy(), messages, wires)
-    other, _, other_radio, other_shared = run(Whole(), messages, wires)
+    ends, _engine, _radio, shared = run(policy(), messages, wires)
+    other, _, _other_radio, other_shared = run(Whole(), messages, wires)
     assert ends.keys() == other.keys() == set(range(len(messages)))
     for number, (end_s, lost_s) in ends.items():
         assert end_s == pytest.approx(other[number][0], rel=1e-8)

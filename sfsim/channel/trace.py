@@ -125,20 +125,6 @@ class TraceRealisation(Realisation):
                 )
         return cycle, piece, until_s
 
-    def _ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-        rate_bps, until_s = self._segment(time_s)
-        if until_s == inf or self._constant:
-            return np.array([until_s]), np.array([rate_bps])
-        # The rest of the cycle at once; boundaries as `_boundary` rounds them.
-        cycle = int((until_s + self._offset_s) / self._period_s) if self._end == "wrap" else 0
-        starts_s = cycle * self._period_s + self._starts_s - self._offset_s
-        later = starts_s > until_s
-        if not later.any() or not (starts_s == until_s).any():
-            return np.array([until_s]), np.array([rate_bps])
-        first = int(np.argmax(later))  # the piece after the one that begins at `until_s`
-        ends_s = np.concatenate(([until_s], starts_s[first:]))
-        return ends_s, np.concatenate(([rate_bps], self._rates_bps[first - 1 : -1]))
-
     def _boundary(self, cycle: int, piece: int) -> float:
         """Return the simulated time at which `piece` of `cycle` begins."""
         if piece < len(self._starts_s):

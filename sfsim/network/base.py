@@ -220,7 +220,7 @@ class MessageNetwork(Generic[LinkT]):
         priority: Any
         while True:
             transfer = transfers[place]
-            callbacks, transfer.callbacks = transfer.callbacks, None
+            callbacks, transfer.callbacks = transfer.callbacks, None  # type: ignore[assignment]
             try:
                 for callback in callbacks:
                     callback(transfer)

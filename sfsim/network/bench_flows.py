@@ -6,7 +6,7 @@ The answer is when every message started and ended. Others run the same files th
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -81,12 +81,11 @@ def run(
     env = simpy.Environment()
     engine = FluidEngine(env, timed=False)
     links = {
-        name: engine.add_link(name, lambda time_s, rate_bps=link["bw"] * 8.0: (rate_bps, inf))
-        for name, link in world["links"].items()
+        name: engine.add_link(name, _constant(link["bw"] * 8.0)) for name, link in world["links"].items()
     }
     rows: list[tuple[int, int, float, float]] = []
 
-    def client(number: int, spec: dict[str, Any]) -> Iterator[simpy.Event]:
+    def client(number: int, spec: dict[str, Any]) -> "Generator[simpy.Event, Any, None]":
         at = f"{place}, clients[{number}], route"
         for name in spec["route"]:
             if name not in links:
@@ -107,7 +106,7 @@ def run(
             if latency == "first":
                 yield env.timeout(latency_s)
             drained = env.event()
-            engine.start(num_bytes * 8, course, lambda flow, event=drained: event.succeed(), weight=weight)
+            engine.start(num_bytes * 8, course, _fires(drained), weight=weight)
             yield drained
             if latency == "last":
                 yield env.timeout(latency_s)
@@ -118,3 +117,11 @@ def run(
         env.process(client(number, spec))
     env.run()
     return sorted(rows, key=lambda row: (row[3], row[0], row[1]))
+
+
+def _constant(rate_bps: float) -> Callable[[float], tuple[float, float]]:
+    return lambda time_s: (rate_bps, inf)
+
+
+def _fires(event: Any) -> Callable[[Any], None]:
+    return lambda flow: event.succeed()

@@ -29,8 +29,8 @@ class Policy(Protocol):
     def weights(self, peak_bps: np.ndarray, n: int) -> Weights | None:
         """Return weight and cost of members with these peak rates, and the budget, when n are active."""
 
-    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Any) -> np.ndarray:
-        """Return the rates of all members."""
+    def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Any = ..., /) -> np.ndarray:
+        """Return the rates of all members; `members`: what it wants to know of them besides."""
 
 
 @dataclass(eq=False, slots=True)
@@ -79,6 +79,15 @@ class FluidCell:
     def __post_init__(self) -> None:
         self.as_resource = self.policy.weights(np.array([1e6]), 1) is not None
 
+    def add(self, link: FluidLink, **traits: Any) -> None:
+        """Lead a link through the cell: its capacity is what a flow would get alone on the air.
+
+        `traits` are what the policy wants to know of those who use it, besides.
+        """
+        link.cell = self
+        link.traits.update(traits)
+        self.links.append(link)
+
     def budget(self, number: int) -> float:
         """Return the budget of `number` members; learns whether their weights depend on the number."""
         known = self.by_number.get(number)
@@ -123,6 +132,7 @@ class Cells:
     def __init__(self, engine: "FluidEngine") -> None:
         self.engine = engine
         self.all: list[FluidCell] = []
+        self._fresh: list[Flow] = []  # joined since the last solve
 
     def join(self, flow: Flow, now: float) -> None:
         """Let a new flow into the cells that it crosses, and into the solver."""
@@ -146,6 +156,7 @@ class Cells:
             if not link.riders:
                 link.base_s = now
             link.riders[flow] = None
+        self._fresh.append(flow)
         if flow.course.stale:
             self.engine.refresh(flow.course, now)
         cap, weight, cost, solo = self._terms(flow)
@@ -212,11 +223,14 @@ class Cells:
         whole = [cell for cell in self.all if cell.seats and not cell.as_resource]
         if whole:
             self._allocate(whole, now)
+        for flow in self._fresh:
+            if engine.entered(flow):
+                engine.steps.note_first(engine.tables, flow.slot, now)
+        self._fresh.clear()
 
     def _count(self, cell: FluidCell, now: float) -> bool:
         """Adapt a cell to the number of its members; return whether that changes anything."""
-        engine, number = self.engine, len(cell.seats)
-        budget = cell.budget(number)
+        engine, budget = self.engine, cell.budget(len(cell.seats))
         changed = engine.budget(cell.at) != budget
         if changed:
             engine.steps.set_budget(engine.tables, cell.at, budget, now)
@@ -297,7 +311,8 @@ class Cells:
                 cap_bps, cost = 0.0, 0.0
             else:
                 weight, cost = flow.weight * seat.weight, seat.cost
-        return cap_bps, weight, cost, solo_bps
+        # Never more than alone: a tiny message must not pass at the rate of its wires before the first solve.
+        return min(cap_bps, solo_bps), weight, cost, solo_bps
 
     def _change(self, flows: list[Flow], now: float) -> None:
         engine = self.engine

@@ -29,6 +29,9 @@ class Link:
         below the transport).
     transport : Transport, optional
         How messages whose route crosses this link travel. Default: as the network says.
+    background : Channel, optional
+        Traffic of others, as the rate that it takes from this link whatever our messages do: constant, from a
+        trace, or on and off. What it leaves is shared by our messages.
 
     Examples
     --------
@@ -44,6 +47,7 @@ class Link:
     loss: AnyLoss | None = None
     efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
     transport: AnyTransport | None = None
+    background: AnyChannel | None = None
 
     def __post_init__(self) -> None:
         if self.rate_bps is None and self.channel is None:

@@ -35,7 +35,7 @@ class FluidLink:
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
     cell: "FluidCell | None" = None
-    traits: dict[str, float] = field(default_factory=dict)  # what the cell's policy wants to know of it
+    traits: dict[str, Any] = field(default_factory=dict)  # what the cell's policy wants to know of it
     riders: "dict[Flow, None]" = field(default_factory=dict)  # the flows that cross the cell over it
     queued: bool = False  # its next change is in the engine's queue
     # What had crossed it before it was the part or the resource that it is now, and since when it is.
@@ -115,8 +115,8 @@ class Flow:
 
     # Most flows keep these: a message costs what is set for it, so nothing is set that need not be.
     owner: object = None
-    cap_bps = inf
-    weight = 1.0
+    cap_bps: float = inf
+    weight: float = 1.0
     slot = NONE
     order = 0
     moved: "tuple[FluidLink, ...] | None" = (

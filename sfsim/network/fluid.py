@@ -6,10 +6,10 @@ it, never the flows: `sfsim.network.solver` says how. Links that one flow uses a
 become resources of the solver when a second flow comes, and are parts of caps again when there are too many.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -18,6 +18,9 @@ from sfsim.errors import NetworkError
 from sfsim.network.cells import Cells, FluidCell, Policy, Seat
 from sfsim.network.flow import ENDED, NONE, Ahead, Course, Flow, FluidLink, Segment
 from sfsim.network.pace import Pace
+
+if TYPE_CHECKING:
+    from sfsim.network.solver.state import Tables
 
 # After all ordinary events of an instant (0 urgent, 1 normal): its arrivals meet in one solve.
 LOW = 2
@@ -53,7 +56,8 @@ class FluidEngine:
         self._timers: list[float] = []  # instants for which a wake-up is already in SimPy's queue
         self._event = simpy.Event(env)
         self._event._ok, self._event._value = True, None
-        self._event.callbacks = self._callbacks = [self._wake]
+        self._callbacks: list[Callable[[Any], None]] = [self._wake]
+        self._event.callbacks = self._callbacks
         self._courses: dict[tuple[FluidLink, ...], Course] = {}
         self._classes: dict[tuple[int, ...], int] = {}
         self._spare_classes: list[int] = []
@@ -65,6 +69,7 @@ class FluidEngine:
         self._queue: list[tuple[float, int, FluidLink | Pace | Seat]] = []
         self._num_queued = 0
         self._soonest_s = inf
+        self._new = np.zeros(60)
         self._adopt(state.tables())
         self._step = steps.fast_step()
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
@@ -96,7 +101,7 @@ class FluidEngine:
         return int(self.tables.counts[self._state.NUM_SOLVES])
 
     def add_cell(self, name: str, policy: Policy, members: Any = None) -> FluidCell:
-        """Make a radio cell; links lead through it that are added with it (see `FluidCell`)."""
+        """Make a radio cell; `FluidCell.add` leads links through it."""
         cell = FluidCell(self, name, policy, members)
         cell.at = self._new_resource()
         row = self.tables.resources[cell.at]
@@ -104,28 +109,13 @@ class FluidEngine:
         self._cells.all.append(cell)
         return cell
 
-    def add_link(
-        self,
-        name: str,
-        segment: Segment,
-        ahead: Ahead | None = None,
-        cell: FluidCell | None = None,
-        traits: Mapping[str, float] | None = None,
-    ) -> FluidLink:
+    def add_link(self, name: str, segment: Segment, ahead: Ahead | None = None) -> FluidLink:
         """Make a link whose capacity over time is `segment`; it is asked only while a flow uses the link.
 
         ``ahead(time_s)`` returns many pieces at once: when they end (s, shape (n,)) and their capacities
         (bit/s, shape (n,)), from the one that holds at `time_s` on.
-
-        A link that leads through `cell` has as its capacity what a flow would get alone on the air; `traits`
-        are what the cell's policy wants to know besides.
         """
-        link = FluidLink(self, name, segment, ahead)
-        if cell is not None:
-            link.cell = cell
-            link.traits.update(traits or {})
-            cell.links.append(link)
-        return link
+        return FluidLink(self, name, segment, ahead)
 
     def course(self, links: Sequence[FluidLink]) -> Course:
         """Return the course over `links`, the same for the same links; `start` takes it instead of them."""
@@ -358,8 +348,8 @@ class FluidEngine:
                 continue
             if place + 6 > len(new):
                 self._new = np.concatenate((self._new, np.zeros_like(self._new)))
-                new = self._new_view = memoryview(self._new)
                 self._adopt(self.tables)
+                new = self._new_view
             cap_bps = flow.cap_bps
             new[place] = slot
             new[place + 1] = course.number
@@ -425,19 +415,14 @@ class FluidEngine:
         self._flows += [None] * old
         self._free = list(range(old, 2 * old))[::-1]
 
-    def _adopt(self, tables: "object") -> None:
+    def _adopt(self, tables: "Tables") -> None:
         """Take new tables into use."""
-        from sfsim.network.solver.state import Tables
-
-        assert isinstance(tables, Tables)
         self.tables = tables
-        self._counts = memoryview(tables.counts)
-        self._first_view = memoryview(tables.flows["first"])
-        self._sharing_view = memoryview(tables.flows["sharing"])
-        self._idle_view = memoryview(tables.flows["idle"])
-        if not hasattr(self, "_new"):
-            self._new = np.zeros(60)
-            self._new_view = memoryview(self._new)
+        self._counts = _view(tables.counts)
+        self._first_view = _view(tables.flows["first"])
+        self._sharing_view = _view(tables.flows["sharing"])
+        self._idle_view = _view(tables.flows["idle"])
+        self._new_view = _view(self._new)
         self._addresses = self.steps.addresses(tables, self._new)
 
     # Private and shared links
@@ -695,6 +680,11 @@ class FluidEngine:
         assert pace is not None
         self.steps.credit(self.tables, flow.slot, pace.credited_bits - bits)
         pace.credited_bits = bits
+
+
+def _view(array: np.ndarray) -> Any:
+    """Return the numbers of an array for reading and writing one by one, in a third of the time."""
+    return memoryview(array)  # type: ignore[arg-type]
 
 
 def _order(flow: Flow) -> int:

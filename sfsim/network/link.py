@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sfsim.network.cell.radio import CellAccess
     from sfsim.network.cells import FluidCell
 
-_BLOCKS = 256  # pieces of a channel that are fetched at once
+_AHEAD = 1024  # pieces of a channel that are fetched at once
 
 
 class LinkState:
@@ -24,6 +24,7 @@ class LinkState:
 
     __slots__ = (
         "__dict__",
+        "background",
         "declared",
         "destination",
         "loss",
@@ -38,6 +39,9 @@ class LinkState:
         self.source, self.destination, self.declared = source, destination, link
         self.loss = link.loss
         self.realisation = link.channel.realise(seed, self.name) if link.channel is not None else None
+        self.background = None
+        if link.background is not None:
+            self.background = link.background.realise(seed, f"{self.name} background")
         self.wire_bytes = self.messages = self.lost_packets = 0
 
     @property
@@ -49,6 +53,11 @@ class LinkState:
     def latency_s(self) -> float:
         """Propagation delay."""
         return self.declared.latency_s
+
+    @property
+    def sharing_s(self) -> float:
+        """Seconds that messages have lost because this link, shared, held them back; 0 where nobody knows."""
+        return 0.0
 
     def totals(self) -> tuple[float, float]:
         """Return the bits carried, by the engine's integral of rate over time, and the seconds it took."""
@@ -68,16 +77,20 @@ class LinkState:
             loss_configured=self.loss is not None,
             channel_queries=self.realisation.queries if self.realisation is not None else 0,
             channel_configured=self.realisation is not None,
+            sharing_s=self.sharing_s,
         )
 
     def capacity(self, time_s: float) -> tuple[float, float]:
         """Return the rate at a time, and until when it holds."""
         link = self.declared
-        cap_bps = inf if link.rate_bps is None else link.rate_bps
-        if self.realisation is None:
-            return cap_bps * link.efficiency, inf
-        rate_bps, until_s = self.realisation.segment(time_s)
-        return min(rate_bps, cap_bps) * link.efficiency, until_s
+        rate_bps, until_s = (inf, inf) if self.realisation is None else self.realisation.segment(time_s)
+        if link.rate_bps is not None and link.rate_bps < rate_bps:
+            rate_bps = link.rate_bps
+        rate_bps *= link.efficiency
+        if self.background is not None:
+            taken_bps, changes_s = self.background.segment(time_s)
+            rate_bps, until_s = max(0.0, rate_bps - taken_bps), min(until_s, changes_s)
+        return rate_bps, until_s
 
     def offered_bps(self, time_s: float) -> float:
         """Return the rate at a time, or after an outage the next one above zero (infinite: never)."""
@@ -88,9 +101,11 @@ class LinkState:
 
     def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Return many pieces at once: their ends in s, and their rates, shape (n,) each."""
-        assert self.realisation is not None
         link = self.declared
-        ends_s, rates_bps = self.realisation.blocks(time_s, _BLOCKS)
+        if self.realisation is None or self.background is not None:
+            rate_bps, until_s = self.capacity(time_s)
+            return np.array([until_s]), np.array([rate_bps])
+        ends_s, rates_bps = self.realisation.blocks(time_s, _AHEAD)
         if link.rate_bps is not None:
             rates_bps = np.minimum(rates_bps, link.rate_bps)
         return ends_s, rates_bps * link.efficiency
@@ -112,9 +127,15 @@ class NetworkLink(LinkState):
         access: "CellAccess | None" = None,
     ) -> None:
         super().__init__(source, destination, link, seed)
-        ahead = self.ahead if self.realisation is not None else None
-        traits = access.traits if access is not None else None
-        self.fluid = engine.add_link(self.name, self.capacity, ahead, cell, traits)
+        varies = self.realisation is not None or self.background is not None
+        self.fluid = engine.add_link(self.name, self.capacity, self.ahead if varies else None)
+        if cell is not None and access is not None:
+            cell.add(self.fluid, **access.traits)
+
+    @property
+    def sharing_s(self) -> float:
+        """Seconds that messages have lost because this link, shared, held them back."""
+        return self.fluid.sharing_s
 
     def totals(self) -> tuple[float, float]:
         return self.fluid.carried_bits, self.fluid.busy_s

@@ -8,8 +8,6 @@ import simpy
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
 from sfsim.network.base import MessageNetwork
-from sfsim.network.cell.in_use import CellInUse
-from sfsim.network.cell.radio import CellAccess
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
@@ -18,16 +16,19 @@ from sfsim.network.link import NetworkLink
 from sfsim.network.transfer import Transfer, Way
 from sfsim.network.transport import Fluid, Transport
 from sfsim.network.transport.base import Path, Sending, Window
+from sfsim.network.usage import Usage
 from sfsim.seeds import stream
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from sfsim.network.cell import AnyCell
+    from sfsim.network.cell.in_use import CellInUse
+    from sfsim.network.cell.radio import CellAccess
 
 
 class Network(MessageNetwork[NetworkLink]):
-    """The network on the fluid engine; parameters as `MessageNetwork` says, and three more.
+    """The network on the fluid engine; parameters as `MessageNetwork` says, and some more.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ class Network(MessageNetwork[NetworkLink]):
         passes it on: a message takes ``sum of min(frame, message) / rate`` over those hops longer.
     cells : mapping of str to Cell, optional
         The radio cells that edges name in their attribute ``cell`` (`sfsim.network.cell.radio.CellAccess`).
+    usage_every_s : float, optional
+        Write down what each link carried in every interval of that length.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Network(MessageNetwork[NetworkLink]):
         transport: Transport | None = None,
         store_and_forward: bool = False,
         cells: "Mapping[str, AnyCell] | None" = None,
+        usage_every_s: float | None = None,
     ) -> None:
         self._transport = transport or Fluid()
         self._accesses: dict[tuple[str, str], CellAccess | None] = {
@@ -64,9 +68,14 @@ class Network(MessageNetwork[NetworkLink]):
         self._on_sent = self._sent  # bound once, not once per message
         self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
         self.engine.after_many = self._arrive_all
-        self._cells = {name: CellInUse(self.engine, name, cell, seed) for name, cell in (cells or {}).items()}
+        self._cells: dict[str, CellInUse] = {}
+        if cells:
+            from sfsim.network.cell.in_use import CellInUse  # compiles with numba: not before a cell runs
+
+            self._cells = {name: CellInUse(self.engine, name, cell, seed) for name, cell in cells.items()}
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
+        self._usage = Usage(self, usage_every_s) if usage_every_s is not None and ledger is not None else None
 
     def _link(self, source: str, destination: str, link: Link) -> NetworkLink:
         access = self._accesses[source, destination]
@@ -108,6 +117,8 @@ class Network(MessageNetwork[NetworkLink]):
             grants.end(access.client, self._env.now, access.down)
 
     def _start(self, transfer: Transfer[NetworkLink]) -> None:
+        if self._usage is not None:
+            self._usage.watch()
         outgoing, way = transfer.outgoing, transfer.way
         framing = way.framing
         assert framing is not None
@@ -155,6 +166,28 @@ class Network(MessageNetwork[NetworkLink]):
         for latency_s, transfers in self._sent_together.items():
             self._arrive_together(transfers, latency_s)
         self._sent_together = {}
+
+    def finish(self) -> None:
+        """Write the records of links, and of messages that were still under way."""
+        if self._usage is not None:
+            self._usage.note()
+        super().finish()
+
+    @property
+    def env(self) -> simpy.Environment:
+        """The clock."""
+        return self._env
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is written down; only where there is one."""
+        assert self._ledger is not None
+        return self._ledger
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._in_flight)
 
     def _settle(self) -> None:
         self.engine.settle()

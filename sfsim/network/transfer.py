@@ -29,7 +29,8 @@ class Way(Generic[LinkT]):
     """From one party to another: found once, then the same for all messages of the two.
 
     ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links. ``accesses``
-    are the cells that it leads through, and how they grant airtime. Without a ``transport`` all bits of a message leave as one flow, and nothing can be lost.
+    are the cells that it leads through, and how they grant airtime. Without a ``transport`` all bits of a
+    message leave as one flow, and nothing can be lost.
     """
 
     source: str

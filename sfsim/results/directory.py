@@ -17,6 +17,7 @@ from sfsim.ledger import (
     EvaluationRecord,
     Ledger,
     LinkRecord,
+    LinkUsageRecord,
     MessageRecord,
 )
 from sfsim.results.result import Result
@@ -30,7 +31,9 @@ _TABLES = {
     "accesses": AccessRecord,
     "evaluations": EvaluationRecord,
     "links": LinkRecord,
+    "link_usage": LinkUsageRecord,
 }
+_OPTIONAL = {"link_usage"}  # written when there is something in it
 _DIRECTIONS = {"up": "up", "down": "down"}  # peer and core messages are counted as "other"
 
 
@@ -113,6 +116,8 @@ def write(
         partial.mkdir(parents=True)
         for table, record in _TABLES.items():
             rows = getattr(ledger, table)
+            if not rows and table in _OPTIONAL:
+                continue
             columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(record)}
             types = {f.name: f.type for f in fields(record)}
             _write_parquet(partial / f"{table}.parquet", columns, types)

@@ -87,6 +87,11 @@ class Result:
         return self._read("links")
 
     @cached_property
+    def link_usage(self) -> "pd.DataFrame":
+        """One row per link and interval (`sfsim.ledger.LinkUsageRecord`); `network.usage_every_s` asks for it."""
+        return self._read("link_usage")
+
+    @cached_property
     def rounds(self) -> "pd.DataFrame":
         """One row per evaluation of the global model: when, every metric, and the bytes until then."""
         return self._read("rounds")

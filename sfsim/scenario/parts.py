@@ -342,12 +342,19 @@ class NetworkTable:
     discipline : {"drr", "fifo"}, optional
         The queue before each link, with ``engine = "packet"`` only: deficit round robin over messages (the
         default there), or first come first served.
+    store_and_forward : bool
+        Every hop but the slowest waits for a whole frame before it passes it on (``engine = "fluid"``; the
+        packet engine always does).
+    usage_every_s : float, optional
+        Write what each link carried in every interval of that length (``link_usage.parquet``).
     """
 
     transport: AnyTransport = Field(default_factory=Fluid)
     framing: Annotated[str, Field(json_schema_extra={"enum": list(FRAMINGS)})] | None = None
     engine: Literal["fluid", "packet"] = "fluid"
     discipline: Literal["drr", "fifo"] | None = None
+    store_and_forward: bool = False
+    usage_every_s: Annotated[float, Field(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         if self.framing is None:

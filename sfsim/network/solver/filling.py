@@ -8,6 +8,8 @@ ends; on many it has always ended within a few rounds, and if it did not, `_fill
 Source: Bertsekas and Gallager, *Data Networks*, section 6.5.2.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+
 from math import inf
 
 from numba import njit
@@ -20,7 +22,7 @@ _ROUNDS = 50
 
 
 @njit(cache=True)
-def fill(s, num_classes, num_resources, now):  # type: ignore[no-untyped-def]
+def fill(s, num_classes, num_resources, now):
     """Find the levels of the classes in ``s.scratch[1]``; their resources are in ``s.scratch[2]``."""
     for _ in range(_ROUNDS):
         _start(s, num_classes, num_resources)
@@ -37,7 +39,7 @@ def fill(s, num_classes, num_resources, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _start(s, num_classes, num_resources):  # type: ignore[no-untyped-def]
+def _start(s, num_classes, num_resources):
     for index in range(num_resources):
         resource = s.resources[s.scratch[2, index]]
         resource.fixed = resource.fixed_err = resource.weight = resource.limited = 0.0
@@ -85,7 +87,7 @@ def _next_full(s, num_resources, cells, now):
 
 
 @njit(cache=True)
-def _uncap_widest(s, at, now):  # type: ignore[no-untyped-def]
+def _uncap_widest(s, at, now):
     width = s.crossings.shape[2]
     chosen, widest = NONE, -inf
     crossing = s.resources[at].head
@@ -118,7 +120,7 @@ def _uncap_widest(s, at, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _stop_at(s, full):  # type: ignore[no-untyped-def]
+def _stop_at(s, full):
     """All classes of a full resource that still grow stop at its level."""
     width = s.crossings.shape[2]
     level = s.resources[full].level
@@ -150,7 +152,7 @@ def _stop_at(s, full):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _move(s, num_classes, now):  # type: ignore[no-untyped-def]
+def _move(s, num_classes, now):
     """Move flows whose cap is on the wrong side of the level of their class; return how many."""
     moves = 0
     for index in range(num_classes):
@@ -221,7 +223,7 @@ def _fill_from_nothing(s, num_classes, num_resources, now):
 
 
 @njit(cache=True)
-def _cap_smallest(s, number, now):  # type: ignore[no-untyped-def]
+def _cap_smallest(s, number, now):
     cls = s.classes[number]
     flow = cls.low
     one = s.flows[flow]

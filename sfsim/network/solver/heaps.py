@@ -8,11 +8,13 @@ Source: Fredman, Sedgewick, Sleator, Tarjan, "The pairing heap: a new form of se
 Algorithmica 1 (1986).
 """
 
+# mypy: disable-error-code="no-untyped-def"
+
 from numba import njit
 
 
 @njit(cache=True)
-def meld(links, keys, kind, one, other):  # type: ignore[no-untyped-def]
+def meld(links, keys, kind, one, other):
     """Join two heaps; return the root."""
     if one < 0:
         return other
@@ -31,7 +33,7 @@ def meld(links, keys, kind, one, other):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def insert(links, keys, kind, root, flow, key):  # type: ignore[no-untyped-def]
+def insert(links, keys, kind, root, flow, key):
     """Put `flow` in; return the root."""
     child = 3 * kind
     keys[flow, kind] = key
@@ -42,7 +44,7 @@ def insert(links, keys, kind, root, flow, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def without_root(links, keys, kind, root):  # type: ignore[no-untyped-def]
+def without_root(links, keys, kind, root):
     """Take the smallest out; return the new root."""
     child = 3 * kind
     first = links[root, child]
@@ -72,7 +74,7 @@ def without_root(links, keys, kind, root):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def remove(links, keys, kind, root, flow):  # type: ignore[no-untyped-def]
+def remove(links, keys, kind, root, flow):
     """Take `flow` out, wherever it is; return the root."""
     rest = without_root(links, keys, kind, flow)
     if flow == root:

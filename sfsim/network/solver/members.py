@@ -3,6 +3,8 @@
 Every function that changes a class expects it to be advanced to now, so that nothing is changed in the past.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+
 from math import inf
 
 import numpy as np
@@ -31,7 +33,7 @@ _NO_TIME_S = 1e-12
 
 
 @njit(cache=True)
-def two_sum(total, error, term):  # type: ignore[no-untyped-def]
+def two_sum(total, error, term):
     """Add and keep what rounding loses: sums must not drift, nor depend on the order of their terms."""
     result = total + term
     virtual = result - total
@@ -39,7 +41,7 @@ def two_sum(total, error, term):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def advance_class(s, number, now):  # type: ignore[no-untyped-def]
+def advance_class(s, number, now):
     """Bring a class up to now."""
     cls = s.classes[number]
     elapsed = now - cls.last
@@ -56,7 +58,7 @@ def advance_class(s, number, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def advance_resource(s, number, now):  # type: ignore[no-untyped-def]
+def advance_resource(s, number, now):
     """Bring a resource up to now."""
     resource = s.resources[number]
     elapsed = now - resource.last
@@ -69,7 +71,7 @@ def advance_resource(s, number, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def left(s, flow, now):  # type: ignore[no-untyped-def]
+def left(s, flow, now):
     """Return the bits that a flow still has to send."""
     one = s.flows[flow]
     if one.state == UNCAPPED:
@@ -84,7 +86,7 @@ def left(s, flow, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def put_capped(s, flow, now, bits):  # type: ignore[no-untyped-def]
+def put_capped(s, flow, now, bits):
     """File a flow of `bits` as one that runs at its cap."""
     one = s.flows[flow]
     cls = s.classes[one.cls]
@@ -103,7 +105,7 @@ def put_capped(s, flow, now, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def put_uncapped(s, flow, now, bits):  # type: ignore[no-untyped-def]
+def put_uncapped(s, flow, now, bits):
     """File a flow of `bits` as one that follows the level of its class."""
     one = s.flows[flow]
     cls = s.classes[one.cls]
@@ -124,7 +126,7 @@ def put_uncapped(s, flow, now, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def note_sharing(one, bits, now):  # type: ignore[no-untyped-def]
+def note_sharing(one, bits, now):
     """Count the time that an uncapped flow has lost to others since its mark, and set the mark anew."""
     if one.alone > 0:
         lost = (now - one.mark_s) - (one.mark_bits - bits) / one.alone
@@ -135,7 +137,7 @@ def note_sharing(one, bits, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def take(s, flow, now):  # type: ignore[no-untyped-def]
+def take(s, flow, now):
     """Take a flow out of the heaps and sums of its class; return the bits it has left."""
     one = s.flows[flow]
     cls = s.classes[one.cls]
@@ -179,7 +181,7 @@ def take(s, flow, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def make_dirty(s, number):  # type: ignore[no-untyped-def]
+def make_dirty(s, number):
     """Note that the levels around a class have to be found anew."""
     if not s.classes[number].dirty:
         s.classes[number].dirty = 1
@@ -188,7 +190,7 @@ def make_dirty(s, number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _open(s, number, now):  # type: ignore[no-untyped-def]
+def _open(s, number, now):
     """A class gets its first flow."""
     cls = s.classes[number]
     cls.place = s.counts[NUM_ACTIVE]
@@ -219,7 +221,7 @@ def _open(s, number, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _close(s, number):  # type: ignore[no-untyped-def]
+def _close(s, number):
     """A class loses its last flow."""
     cls = s.classes[number]
     s.counts[NUM_ACTIVE] -= 1
@@ -316,7 +318,7 @@ def leave(s, flow, now):
 
 
 @njit(cache=True)
-def renew_alone(s, number, now):  # type: ignore[no-untyped-def]
+def renew_alone(s, number, now):
     """A capacity of a class has changed: what would its flows have alone?
 
     Costs O(flows of the class), unless their own caps are below the old and the new capacity.
@@ -336,15 +338,14 @@ def renew_alone(s, number, now):  # type: ignore[no-untyped-def]
         alone = min(one.solo, cls.alone)
         if alone != one.alone and (one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone)):
             note_sharing(one, left(s, flow, now), now)
-        if one.state == UNCAPPED:
-            if alone > 0:
-                cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / alone)
+        if one.state == UNCAPPED and alone > 0:
+            cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / alone)
         one.alone = alone
         flow = s.links[flow, LIST_NEXT]
 
 
 @njit(cache=True)
-def in_order(s, which):  # type: ignore[no-untyped-def]
+def in_order(s, which):
     """Sort flows by when they started."""
     order = np.empty(len(which))
     for place in range(len(which)):

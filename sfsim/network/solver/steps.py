@@ -4,6 +4,8 @@ Each function first brings the classes it changes up to now, and leaves them mar
 find the levels of the part of the network that hangs together with what was marked, and of nothing else.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -76,13 +78,15 @@ def fast_step() -> Callable[[np.ndarray, float, float, int], float]:
 def addresses(s: Tables, new: np.ndarray) -> np.ndarray:
     """Return where the tables and the list of arrivals are, and how long; good as long as they live."""
     return np.array(
-        [*((a.ctypes.data, a.shape[-2 if a.ndim == 3 else 0]) for a in (*s, new))]
-        + [(s.crossings.shape[2], 0)]
+        [
+            *((a.ctypes.data, a.shape[-2 if a.ndim == 3 else 0]) for a in (*s, new)),
+            (s.crossings.shape[2], 0),
+        ]
     ).ravel()
 
 
 @njit(cache=True)
-def _step_at(at, now, tolerance, num_new):  # type: ignore[no-untyped-def]
+def _step_at(at, now, tolerance, num_new):
     s = Tables(
         carray(_pointer(at[0]), (at[1],), FLOW),
         carray(_pointer(at[2]), (at[3], 2), np.float64),
@@ -99,7 +103,7 @@ def _step_at(at, now, tolerance, num_new):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def step(s, now, tolerance, new, num_new):  # type: ignore[no-untyped-def]
+def step(s, now, tolerance, new, num_new):
     """Finish what is due, let arrivals in, share anew; return when to come next.
 
     ``counts[NUM_DONE]`` flows of `done` have finished, in the order of their starts; ``counts[NUM_OUT]`` after
@@ -125,7 +129,7 @@ def step(s, now, tolerance, new, num_new):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def finish(s, now, tolerance):  # type: ignore[no-untyped-def]
+def finish(s, now, tolerance):
     """Take out the flows that have less than `tolerance` seconds to go."""
     num = 0
     while s.counts[CAPPED_ROOT] >= 0 and s.keys[s.counts[CAPPED_ROOT], FINISH] - now <= tolerance:
@@ -149,7 +153,7 @@ def finish(s, now, tolerance):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _end(s, flow, now):  # type: ignore[no-untyped-def]
+def _end(s, flow, now):
     one = s.flows[flow]
     bits = leave(s, flow, now)
     cls = s.classes[one.cls]
@@ -162,7 +166,7 @@ def _end(s, flow, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def solve(s, now):  # type: ignore[no-untyped-def]
+def solve(s, now):
     """Share anew around all classes that were marked; return when the next flow will be done."""
     s.counts[NUM_OUT] = 0
     if s.counts[NUM_DIRTY]:
@@ -183,7 +187,7 @@ def solve(s, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _solve_around(s, number, now):  # type: ignore[no-untyped-def]
+def _solve_around(s, number, now):
     num_classes, num_resources = _component(s, number)
     for index in range(num_classes):
         advance_class(s, s.scratch[1, index], now)
@@ -197,7 +201,7 @@ def _solve_around(s, number, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _component(s, number):  # type: ignore[no-untyped-def]
+def _component(s, number):
     """Collect the active classes and the resources that hang together with a class."""
     stamp = s.counts[STAMP]
     width = s.crossings.shape[2]
@@ -233,7 +237,7 @@ def _component(s, number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _apply(s, num_classes, num_resources, now):  # type: ignore[no-untyped-def]
+def _apply(s, num_classes, num_resources, now):
     """Draw the consequences of new levels: next finishes, use of resources, and who is in the way of whom."""
     for index in range(num_resources):
         resource = s.resources[s.scratch[2, index]]
@@ -268,13 +272,13 @@ def _apply(s, num_classes, num_resources, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _is_roomy(resource):  # type: ignore[no-untyped-def]
+def _is_roomy(resource):
     """Can all flows of a resource have their largest rates at once?"""
     return resource.num_peakless == 0 and resource.peaks <= resource.budget * (1 - 1e-9)
 
 
 @njit(cache=True)
-def _call_out(s, at):  # type: ignore[no-untyped-def]
+def _call_out(s, at):
     """List the flows that run at their own pace over a resource that may become full."""
     width = s.crossings.shape[2]
     crossing = s.resources[at].head
@@ -293,7 +297,7 @@ def _call_out(s, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _check_cell(s, number):  # type: ignore[no-untyped-def]
+def _check_cell(s, number):
     """Note resources that would hold a flow back whose class only asks its cell."""
     cls = s.classes[number]
     if cls.cell < 0:
@@ -309,7 +313,7 @@ def _check_cell(s, number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def note_first(s, flow, now):  # type: ignore[no-untyped-def]
+def note_first(s, flow, now):
     """Note the instant at which a flow has a rate for the first time."""
     one = s.flows[flow]
     if one.first == inf and one.state > 0:
@@ -319,7 +323,7 @@ def note_first(s, flow, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def rate(s, flow):  # type: ignore[no-untyped-def]
+def rate(s, flow):
     """Return the rate that a flow has now (0 for one that runs at its own pace)."""
     one = s.flows[flow]
     if one.state == CAPPED:
@@ -330,7 +334,7 @@ def rate(s, flow):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def settle(s, now):  # type: ignore[no-untyped-def]
+def settle(s, now):
     """Bring all integrals up to now."""
     for place in range(s.counts[NUM_ACTIVE]):
         number = s.active[place]
@@ -340,7 +344,7 @@ def settle(s, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def set_budget(s, at, budget, now):  # type: ignore[no-untyped-def]
+def set_budget(s, at, budget, now):
     """Change the capacity of a resource."""
     advance_resource(s, at, now)
     s.resources[at].budget = budget
@@ -355,7 +359,7 @@ def set_budget(s, at, budget, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def change(s, flow, number, cap, peak, own, now):  # type: ignore[no-untyped-def]
+def change(s, flow, number, cap, peak, own, now):
     """Give a flow another class, another cap, or its own pace (or take that away); return its bits left.
 
     A flow that ran at its own pace has ``flows[flow].bits`` left: whoever paced it says so before.
@@ -371,7 +375,7 @@ def change(s, flow, number, cap, peak, own, now):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def drop(s, flow, now):  # type: ignore[no-untyped-def]
+def drop(s, flow, now):
     """Take a flow out for good; return the bits it has left."""
     bits = leave(s, flow, now)
     s.flows[flow].state = 0
@@ -379,7 +383,7 @@ def drop(s, flow, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def credit(s, flow, bits):  # type: ignore[no-untyped-def]
+def credit(s, flow, bits):
     """Add bits that a flow has sent at its own pace to the resources it crosses."""
     number = s.flows[flow].cls
     for place in range(s.classes[number].length):
@@ -387,7 +391,7 @@ def credit(s, flow, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def is_roomy(s, number):  # type: ignore[no-untyped-def]
+def is_roomy(s, number):
     """Can all flows on all resources of a class have their largest rates at once?"""
     for place in range(s.classes[number].length):
         if not _is_roomy(s.resources[s.crossings[AT, number, place]]):
@@ -396,7 +400,7 @@ def is_roomy(s, number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def sharing(s, flow, now):  # type: ignore[no-untyped-def]
+def sharing(s, flow, now):
     """Return the seconds that a flow has lost to others until now."""
     one = s.flows[flow]
     if one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone):
@@ -405,7 +409,7 @@ def sharing(s, flow, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def enter_cell(s, flow, number, cap, weight, cost, solo, order, bits, now):  # type: ignore[no-untyped-def]
+def enter_cell(s, flow, number, cap, weight, cost, solo, order, bits, now):
     """Let a flow in that shares a cell: `cost` and `solo` as in the table of flows."""
     one = s.flows[flow]
     one.cls, one.cap, one.weight, one.cost, one.solo, one.order = number, cap, weight, cost, solo, order
@@ -416,7 +420,7 @@ def enter_cell(s, flow, number, cap, weight, cost, solo, order, bits, now):  # t
 
 
 @njit(cache=True)
-def change_cell(s, which, numbers, caps, weights, costs, solos, now):  # type: ignore[no-untyped-def]
+def change_cell(s, which, numbers, caps, weights, costs, solos, now):
     """Give many flows another class, cap, weight, cost and rate alone on the air."""
     for place in range(len(which)):
         flow = which[place]
