@@ -32,8 +32,8 @@ class Network(MessageNetwork[NetworkLink]):
     usage_every_s : float, optional
         Write down what each link carried in every interval of that length.
     cells : mapping, optional
-        The access policy of each radio cell and direction, by ``(cell, down)``; one object for both directions
-        is one medium for both. Edges of the graph with an attribute ``cell`` (`CellAccess`) lead through one.
+        The access policy of each radio cell and direction, by ``(cell, down)``; one object for both
+        directions is one medium for both. Edges with an attribute ``cell`` (`CellAccess`) lead through one.
     members : callable, optional
         Makes what the policies want to know of their members, from arrays ``down``, ``phy_bps``, ``snr`` and
         ``snr_limit``.

@@ -338,9 +338,8 @@ def renew_alone(s, number, now):
         alone = min(one.solo, cls.alone)
         if alone != one.alone and (one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone)):
             note_sharing(one, left(s, flow, now), now)
-        if one.state == UNCAPPED:
-            if alone > 0:
-                cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / alone)
+        if one.state == UNCAPPED and alone > 0:
+            cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / alone)
         one.alone = alone
         flow = s.links[flow, LIST_NEXT]
 
