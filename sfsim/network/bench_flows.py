@@ -1,7 +1,7 @@
-"""`sfsim bench flows`: closed-loop clients over a graph of links, in the form that SimGrid's golden data has.
+"""`sfsim bench flows`: closed-loop clients over a graph of links, in the form of SimGrid's golden data.
 
-A scenario names links (bytes/s, s) and clients; each client sends its messages one after another over its route.
-The answer is when every message started and ended. Others run the same files through SimGrid and compare.
+A scenario names links (bytes/s, s) and clients; each client sends its messages one after another over its
+route. The answer is when every message started and ended. Others run the same files through SimGrid.
 """
 
 import csv

@@ -1,9 +1,9 @@
 """Radio cells in the fluid engine: flows that share airtime instead of bit/s.
 
-A cell's policy (`Policy` below) says who gets what. Where it is "weight times a common level", the cell is one
-more resource of the solver, and an event costs what any event costs. Otherwise, and as long as a wired link holds
-one of its members back, its rates are allocated as a whole whenever something changes, until what the cell gives
-and what the rest of the routes lets through agree.
+A cell's policy (`Policy` below) says who gets what. Where it is "weight times a common level", the cell is
+one more resource of the solver, and an event costs what any event costs. Otherwise, and as long as a wired
+link holds one of its members back, its rates are allocated as a whole whenever something changes, until what
+the cell gives and what the rest of the routes lets through agree.
 """
 
 from dataclasses import dataclass, field
@@ -163,6 +163,7 @@ class Cells:
         self.engine.steps.enter_cell(
             self.engine.tables,
             flow.slot,
+            flow.course.row,
             flow.course.number,
             cap,
             weight,
@@ -230,8 +231,9 @@ class Cells:
 
     def _count(self, cell: FluidCell, now: float) -> bool:
         """Adapt a cell to the number of its members; return whether that changes anything."""
-        engine, budget = self.engine, cell.budget(len(cell.seats))
-        changed = engine.budget(cell.at) != budget
+        engine, number = self.engine, len(cell.seats)
+        budget = cell.budget(number)
+        changed = float(engine.tables.resources["budget"][cell.at]) != budget
         if changed:
             engine.steps.set_budget(engine.tables, cell.at, budget, now)
         if cell.depends:
@@ -269,12 +271,16 @@ class Cells:
     def _rest(self, seat: Seat) -> float:
         """Return what the rest of a member's route lets through."""
         flow, course = seat.flow, seat.flow.course
-        rest_bps = min(flow.cap_bps, course.cap_bps, flow.weight * self.engine.level(course))
+        rest_bps = min(flow.cap_bps, course.cap_bps, flow.weight * self._level(course.number))
         for link in course.cells:
             if link is not seat.link:
                 assert link.cell is not None
                 rest_bps = min(rest_bps, link.cell.seats[flow].given_bps)
         return rest_bps
+
+    def _level(self, number: int) -> float:
+        """Return the most that the shared links of a class give one flow now."""
+        return float(self.engine.tables.classes["level"][number])
 
     def _may_be_resource(self, cell: FluidCell) -> bool:
         cell.allocations = 0
@@ -298,7 +304,7 @@ class Cells:
         self.engine.solve(now)
 
     def _terms(self, flow: Flow) -> tuple[float, float, float, float]:
-        """Return cap, weight, cost and rate alone, as the solver takes them; an outage is a cap of nothing."""
+        """Return cap, weight, cost and rate alone for the solver; an outage is a cap of nothing."""
         cap_bps = solo_bps = min(flow.cap_bps, flow.course.cap_bps)
         weight, cost = flow.weight, 1.0
         for link in flow.course.cells:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Segment = Callable[[float], tuple[float, float]]
 Ahead = Callable[[float], tuple[np.ndarray, np.ndarray]]
+# A flow is done when less than this is left to do. A tolerance in time, not in bytes: a byte tolerance can be
+# shorter than the clock's resolution and stop time for ever, and a smaller one lets equal flows drift apart.
+TOLERANCE_S = 1e-9
 NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no longer
 
 
@@ -21,7 +24,7 @@ NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no l
 class FluidLink:
     """A link as the engine sees it; ``segment(time_s)`` answers ``(capacity_bps, valid_until_s)``.
 
-    While at most one flow uses it, it is a part of that flow's cap (``flow``); from the second on it is a
+    While at most one flow uses it, it is a part of that flow's cap (``lane``); from the second on it is a
     resource of the solver (``at``).
     """
 
@@ -30,7 +33,7 @@ class FluidLink:
     segment: Segment
     ahead: Ahead | None = None
     at: int = NONE
-    flow: "Flow | None" = None
+    lane: int = NONE
     courses: "list[Course]" = field(default_factory=list)
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
@@ -38,13 +41,11 @@ class FluidLink:
     traits: dict[str, Any] = field(default_factory=dict)  # what the cell's policy wants to know of it
     riders: "dict[Flow, None]" = field(default_factory=dict)  # the flows that cross the cell over it
     queued: bool = False  # its next change is in the engine's queue
-    # What had crossed it before it was the part or the resource that it is now, and since when it is.
+    # What has crossed it while it was shared, up to the last time, or through its cell.
     past_bits: float = 0.0
     past_busy_s: float = 0.0
     past_sharing_s: float = 0.0
-    base_bits: float = 0.0
-    base_s: float = 0.0
-    base_idle_s: float = 0.0
+    base_s: float = 0.0  # since when something crosses its cell over it
 
     def ask(self, time_s: float) -> None:
         """Learn the capacity at a time."""
@@ -61,22 +62,33 @@ class FluidLink:
         return [flow for flow in self.engine.flows if self in flow.course.links]
 
     @property
+    def flow(self) -> "Flow | None":
+        """The flow that has it for itself."""
+        return self.engine.flow_on(self)
+
+    @property
     def carried_bits(self) -> float:
         """Integral of its flows' rates over time; `FluidEngine.settle` brings it up to now."""
+        tables, lane = self.engine.tables, self.engine.tables.lanes[self.lane]
+        bits = self.past_bits + float(lane["bits"])
         if self.at >= 0:
-            return self.past_bits + float(self.engine.tables.resources["carried"][self.at])
-        if self.flow is not None:
-            return self.past_bits + self.base_bits - self.flow.remaining_bits
-        return self.past_bits + sum(flow.bits - flow.remaining_bits for flow in self.riders)
+            return bits + float(tables.resources["carried"][self.at])
+        flow = self.flow
+        if flow is not None:
+            return bits + float(lane["base_bits"]) - flow.remaining_bits
+        return bits + sum(flow.bits - flow.remaining_bits for flow in self.riders)
 
     @property
     def busy_s(self) -> float:
         """Seconds in which something crossed it."""
+        tables, lane = self.engine.tables, self.engine.tables.lanes[self.lane]
+        busy_s = self.past_busy_s + float(lane["busy"])
         if self.at >= 0:
-            return self.past_busy_s + float(self.engine.tables.resources["busy"][self.at])
-        if self.flow is not None:
-            return self.past_busy_s + self.engine.now_s - self.base_s - (self.flow.idle_s - self.base_idle_s)
-        return self.past_busy_s + (self.engine.now_s - self.base_s if self.riders else 0.0)
+            return busy_s + float(tables.resources["busy"][self.at])
+        now, flow = self.engine.now_s, self.flow
+        if flow is not None:
+            return busy_s + now - float(lane["base_s"]) - (flow.idle_s - float(lane["base_idle"]))
+        return busy_s + (now - self.base_s if self.riders else 0.0)
 
     @property
     def sharing_s(self) -> float:
@@ -91,6 +103,7 @@ class Course:
     """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
 
     links: tuple[FluidLink, ...]
+    row: int  # in the solver's table of courses
     stale: bool = True
     special: bool = True  # there is something to look at whenever a flow starts on it
     number: int = NONE  # the solver's class of flows that cross the same shared links
@@ -146,11 +159,6 @@ class Flow:
     def engine(self) -> "FluidEngine":
         """Who moves it."""
         return self.course.links[0].engine
-
-    @property
-    def private(self) -> tuple[FluidLink, ...]:
-        """The links that it uses alone."""
-        return self.course.private if self.moved is None else self.moved
 
     @property
     def active(self) -> bool:

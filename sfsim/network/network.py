@@ -68,14 +68,15 @@ class Network(MessageNetwork[NetworkLink]):
         self._on_sent = self._sent  # bound once, not once per message
         self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
         self.engine.after_many = self._arrive_all
-        self._cells: dict[str, CellInUse] = {}
-        if cells:
-            from sfsim.network.cell.in_use import CellInUse  # compiles with numba: not before a cell runs
-
-            self._cells = {name: CellInUse(self.engine, name, cell, seed) for name, cell in cells.items()}
+        self._cells = self._make_cells(cells, seed) if cells else {}
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
         self._usage = Usage(self, usage_every_s) if usage_every_s is not None and ledger is not None else None
+
+    def _make_cells(self, cells: "Mapping[str, AnyCell]", seed: int) -> "dict[str, CellInUse]":
+        from sfsim.network.cell.in_use import CellInUse  # compiles with numba: not before a cell runs
+
+        return {name: CellInUse(self.engine, name, cell, seed) for name, cell in cells.items()}
 
     def _link(self, source: str, destination: str, link: Link) -> NetworkLink:
         access = self._accesses[source, destination]

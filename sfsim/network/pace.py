@@ -1,16 +1,20 @@
 """A flow whose own links change their capacity: how far it comes by itself, many pieces of time at once.
 
-Block fading changes a link's rate every few milliseconds. As long as nobody else can be in the way, a flow over
-such a link needs no event for that: its bits are the integral of a step function, and the end of the message is
-found by a search in the running sum.
+Block fading changes a link's rate every few milliseconds. As long as nobody else can be in the way, a flow
+over such a link needs no event for that: its bits are the integral of a step function, and the end of the
+message is found by a search in the running sum.
 """
 
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sfsim.errors import NetworkError
-from sfsim.network.flow import Flow, FluidLink
+from sfsim.network.flow import TOLERANCE_S, Flow, FluidLink
+
+if TYPE_CHECKING:
+    from sfsim.network.fluid import FluidEngine
 
 
 class Pace:
@@ -24,7 +28,6 @@ class Pace:
         self.flow, self.links, self.cap_bps = flow, links, cap_bps
         self.own = True
         self.due_s = inf  # its entry in the engine's queue
-        self.first_s, self.idle_s = inf, 0.0
         self.start_s, self.start_bits = 0.0, 0.0
         self.credited_bits = 0.0
         self.ends_s = self.rates_bps = self.crossed_bits = np.empty(0)
@@ -88,21 +91,106 @@ class Pace:
         place = min(place, len(self.ends_s) - 1)
         return float(self.rates_bps[place]), float(self.ends_s[place])
 
-    def note(self, time_s: float) -> None:
-        """Count idle time and the first byte up to a time within the known pieces, running by itself."""
-        starts = np.concatenate(([self.start_s], self.ends_s[:-1]))
-        upto = int(np.searchsorted(starts, time_s, side="right"))
-        dead = self.rates_bps[:upto] == 0
-        if self.first_s == inf and not dead.all():
-            self.first_s = float(starts[int(np.argmin(dead))])
-        if dead.any():
-            lengths = np.minimum(self.ends_s[:upto], time_s) - starts[:upto]
-            self.idle_s += float(lengths[dead].sum())
+    def until(self, time_s: float) -> tuple[float, float]:
+        """Return when it first had a rate, and how long it had none, in the known pieces up to a time."""
+        starts_s = np.concatenate(([self.start_s], self.ends_s[:-1]))
+        begun = starts_s <= time_s
+        dead = self.rates_bps == 0
+        alive_s = starts_s[begun & ~dead]
+        lengths_s = np.minimum(self.ends_s, time_s) - starts_s
+        return float(alive_s[0]) if len(alive_s) else inf, float(lengths_s[begun & dead].sum())
 
-    def first_until(self, time_s: float) -> float:
-        """Return when the flow first had a rate, up to a time within the known pieces."""
-        if self.first_s < inf or not self.own:
-            return self.first_s
-        starts = np.concatenate(([self.start_s], self.ends_s[:-1]))
-        begun = starts[(self.rates_bps > 0) & (starts <= time_s)]
-        return float(begun[0]) if len(begun) else inf
+
+class Pacer:
+    """All paced flows of an engine."""
+
+    def __init__(self, engine: "FluidEngine") -> None:
+        self.engine = engine
+
+    def start(self, flow: Flow, now: float) -> None:
+        """Let a flow in: by itself first; the solver calls it in when its way may become full."""
+        engine, course = self.engine, flow.course
+        flow.pace = pace = Pace(flow, course.varying, min(flow.cap_bps, course.cap_bps))
+        pace.look_ahead(now, flow.bits)
+        engine.steps.enter_paced(
+            engine.tables,
+            flow.slot,
+            course.row,
+            course.number,
+            pace.peak_bps,
+            flow.weight,
+            float(flow.order),
+            flow.bits,
+            now,
+        )
+        pace.due_s = pace.end_s()
+        engine.put(pace.due_s, pace)
+
+    def go_on(self, pace: Pace, now: float) -> bool:
+        """A flow has come to the end of what it knew, or of its bits; return whether of its bits."""
+        engine, flow = self.engine, pace.flow
+        bits = flow.remaining_bits
+        if pace.own:
+            self._close(flow, bits, now)
+            if bits <= pace.rate_at(now - TOLERANCE_S)[0] * 2 * TOLERANCE_S + 1e-9:
+                self.credit(flow, 0.0)
+                engine.steps.drop(engine.tables, flow.slot, now)
+                return True
+        if pace.own or now >= pace.ends_s[-1]:
+            pace.look_ahead(now, bits)
+        self._run(flow, now, bits, bool(engine.steps.is_roomy(engine.tables, flow.course.number)))
+        return False
+
+    def renew(self, flow: Flow, now: float) -> None:
+        """The links of a flow, or its cap, have changed."""
+        engine, course, old = self.engine, flow.course, flow.pace
+        bits = flow.remaining_bits
+        if old is not None and old.own:
+            self._close(flow, bits, now)
+        cap_bps = min(flow.cap_bps, course.cap_bps)
+        if not course.varying:
+            flow.pace = None
+            engine.steps.change(engine.tables, flow.slot, course.number, cap_bps, cap_bps, False, now)
+            return
+        flow.pace = pace = Pace(flow, course.varying, cap_bps)
+        pace.look_ahead(now, bits)
+        self._run(flow, now, bits, False)
+
+    def call_in(self, flows: list[Flow], now: float) -> None:
+        """Make flows go through the solver: their way may become full."""
+        for flow in flows:
+            bits = flow.remaining_bits
+            self._close(flow, bits, now)
+            self._run(flow, now, bits, False)
+
+    def credit(self, flow: Flow, bits: float) -> None:
+        """Tell the shared links of a flow at its own pace what has crossed them since the last time."""
+        pace = flow.pace
+        assert pace is not None
+        self.engine.steps.credit(self.engine.tables, flow.slot, pace.credited_bits - bits)
+        pace.credited_bits = bits
+
+    def _close(self, flow: Flow, bits: float, now: float) -> None:
+        """Write down what a flow did by itself."""
+        pace, row = flow.pace, self.engine.tables.flows[flow.slot]
+        assert pace is not None
+        self.credit(flow, bits)
+        first_s, idle_s = pace.until(now)
+        row["first"] = min(row["first"], first_s)
+        row["idle"] += idle_s
+        row["bits"] = bits
+
+    def _run(self, flow: Flow, now: float, bits: float, own: bool) -> None:
+        engine, pace = self.engine, flow.pace
+        assert pace is not None
+        if own and pace.start_s != now:
+            pace.look_ahead(now, bits)
+        peak_bps, cap_bps = pace.peak_bps, pace.peak_bps
+        pace.own = own
+        if own:
+            engine.tables.flows["bits"][flow.slot] = bits
+            pace.due_s = pace.end_s()
+        else:
+            cap_bps, pace.due_s = pace.rate_at(now)
+        engine.steps.change(engine.tables, flow.slot, flow.course.number, cap_bps, peak_bps, own, now)
+        engine.put(pace.due_s, pace)

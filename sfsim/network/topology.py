@@ -111,9 +111,9 @@ def read_graphml(
 ) -> "nx.DiGraph":
     """Read a GraphML file, for example of the Internet Topology Zoo; nodes are called by their ids.
 
-    (Not by their labels: in more than a hundred files of the Zoo two nodes have the same one.) Parallel edges,
-    loops and coordinates: see `from_networkx`. Parts that do not hang together are fine as long as no party
-    stands in another part (`check_connected`).
+    (Not by their labels: in more than a hundred files of the Zoo two nodes have the same one.) Parallel
+    edges, loops and coordinates: see `from_networkx`. Parts that do not hang together are fine as long as no
+    party stands in another part (`check_connected`).
 
     Raises ConfigError when there is no such file, it is not GraphML, or as `from_networkx` says.
     """

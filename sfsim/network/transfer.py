@@ -56,7 +56,7 @@ class Way(Generic[LinkT]):
 
 
 class Transfer(Flow, simpy.Event, Generic[LinkT]):
-    """State of one message between `send` and its delivery; the event of the latter, and the flow of its bits.
+    """State of one message between `send` and delivery; the event of the latter, and the flow of its bits.
 
     Bytes are wire bytes of one hop. A message that may have to be repeated has one flow per round instead
     (``flow``).

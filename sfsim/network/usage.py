@@ -13,7 +13,7 @@ _LAST = 3  # after everything else of an instant
 
 
 class Usage:
-    """Notes at every multiple of `every_s` what each link has carried since the last one, while there is traffic.
+    """Notes at every multiple of `every_s` what each link has carried since the last, while there is traffic.
 
     Parameters
     ----------

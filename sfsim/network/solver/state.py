@@ -1,8 +1,9 @@
-"""What the solver knows: three tables (flows, classes, resources) as arrays of records.
+"""What the solver knows: tables of flows, classes, resources, lanes and courses, as arrays of records.
 
 A *resource* is a link that several flows share, or a radio cell. A *class* holds the flows that cross the
-same resources. A flow of weight ``w`` in a class of level ``theta`` has the rate ``min(cap, w * theta)``; it is
-*capped* when its cap is the smaller one. All capacities on which a flow is alone are in its cap.
+same resources. A flow of weight ``w`` in a class of level ``theta`` has the rate ``min(cap, w * theta)``; it
+is *capped* when its cap is the smaller one. A *lane* is a link that a flow has for itself: its capacity is a
+part of the cap. A *course* is what flows of one route have in common: their class, and their lanes.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ FREE, UNCAPPED, CAPPED, OWN = 0, 1, 2, 3  # OWN: runs at its own pace, outside t
 FLOW = np.dtype(
     [
         ("cls", np.int64),
+        ("course", np.int64),
         ("state", np.int64),
         ("order", np.float64),  # in which flows started; decides between those that end at one instant
         ("cap", np.float64),
@@ -97,15 +99,25 @@ RESOURCE = np.dtype(
         ("limited", np.float64),  # weight of what stopped at it
     ]
 )
+LANE = np.dtype(
+    [
+        ("flow", np.int64),  # who has the link for itself now, or NONE
+        ("base_bits", np.float64),  # what that flow had left when the link became its own, at `base_s`
+        ("base_s", np.float64),
+        ("base_idle", np.float64),
+        ("bits", np.float64),  # what has crossed it in such times
+        ("busy", np.float64),
+    ]
+)
+COURSE = np.dtype([("cls", np.int64), ("cap", np.float64), ("num_lanes", np.int64)])
 # Columns of `links`, the integers of flows: two heaps (child, next, previous) and the list of a class.
 FINISH, THRESHOLD = 0, 1
 LIST_NEXT, LIST_PREVIOUS = 6, 7
 # Planes of `crossings`: the resource at a place of a class, and its neighbours in the list of that resource.
 AT, AFTER, BEFORE = 0, 1, 2
 # Entries of `counts`.
-NUM_ACTIVE, CAPPED_ROOT, NUM_DIRTY, STAMP, NUM_SOLVES, NUM_COLD, NUM_MOVES, NUM_DONE, NUM_OUT, NUM_CROWDED = (
-    range(10)
-)
+NUM_ACTIVE, CAPPED_ROOT, NUM_DIRTY, STAMP, NUM_SOLVES, NUM_COLD, NUM_MOVES = range(7)
+NUM_DONE, NUM_OUT, NUM_CROWDED, NUM_ATTACHED, TAKEN_LANE = range(7, 12)
 
 
 class Tables(NamedTuple):
@@ -121,6 +133,9 @@ class Tables(NamedTuple):
     active: np.ndarray
     scratch: np.ndarray
     done: np.ndarray
+    lanes: np.ndarray
+    courses: np.ndarray
+    course_lanes: np.ndarray
 
 
 def tables() -> Tables:
@@ -138,6 +153,9 @@ def tables() -> Tables:
         active=np.zeros(8, np.int64),
         scratch=np.zeros((3, 8), np.int64),
         done=np.zeros(16, np.int64),
+        lanes=np.zeros(8, LANE),
+        courses=np.zeros(8, COURSE),
+        course_lanes=np.zeros((8, 4), np.int64),
     )
 
 
@@ -178,6 +196,23 @@ def wider(old: Tables, length: int) -> Tables:
         known = names >= 0
         names[known] = names[known] // before * width + names[known] % before
     return old._replace(crossings=crossings)
+
+
+def more_lanes(old: Tables) -> Tables:
+    """Double the room for links that a flow may have for itself."""
+    return old._replace(lanes=_doubled(old.lanes))
+
+
+def more_courses(old: Tables) -> Tables:
+    """Double the room for courses."""
+    return old._replace(courses=_doubled(old.courses), course_lanes=_doubled(old.course_lanes))
+
+
+def longer_courses(old: Tables, length: int) -> Tables:
+    """Make room for courses of `length` links."""
+    course_lanes = np.zeros((len(old.courses), 2 * length), np.int64)
+    course_lanes[:, : old.course_lanes.shape[1]] = old.course_lanes
+    return old._replace(course_lanes=course_lanes)
 
 
 def _fitting(new: Tables) -> Tables:

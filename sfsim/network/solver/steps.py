@@ -7,7 +7,7 @@ find the levels of the part of the network that hangs together with what was mar
 # mypy: disable-error-code="no-untyped-def"
 
 from collections.abc import Callable
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,15 @@ from sfsim.network.solver.state import (
     CAPPED,
     CAPPED_ROOT,
     CLASS,
+    COURSE,
     FINISH,
     FLOW,
+    FREE,
+    LANE,
     LIST_NEXT,
+    NONE,
     NUM_ACTIVE,
+    NUM_ATTACHED,
     NUM_CROWDED,
     NUM_DIRTY,
     NUM_DONE,
@@ -46,12 +51,13 @@ from sfsim.network.solver.state import (
     OWN,
     RESOURCE,
     STAMP,
+    TAKEN_LANE,
     UNCAPPED,
     Tables,
     tables,
 )
 
-NEW = 6  # numbers per arrival: flow, class, bits, cap, weight, order
+NEW = 6  # numbers per arrival: flow, course, bits, cap, weight, order
 
 
 @intrinsic
@@ -77,12 +83,9 @@ def fast_step() -> Callable[[np.ndarray, float, float, int], float]:
 
 def addresses(s: Tables, new: np.ndarray) -> np.ndarray:
     """Return where the tables and the list of arrivals are, and how long; good as long as they live."""
-    return np.array(
-        [
-            *((a.ctypes.data, a.shape[-2 if a.ndim == 3 else 0]) for a in (*s, new)),
-            (s.crossings.shape[2], 0),
-        ]
-    ).ravel()
+    known = [(array.ctypes.data, len(array)) for array in (*s, new)]
+    shapes = [s.crossings.shape[1:], (s.scratch.shape[1], s.course_lanes.shape[1])]
+    return np.array([*known, *shapes], np.int64).ravel()
 
 
 @njit(cache=True)
@@ -92,32 +95,45 @@ def _step_at(at, now, tolerance, num_new):
         carray(_pointer(at[2]), (at[3], 2), np.float64),
         carray(_pointer(at[4]), (at[5], 8), np.int32),
         carray(_pointer(at[6]), (at[7],), CLASS),
-        carray(_pointer(at[8]), (3, at[9], at[22]), np.int64),
+        carray(_pointer(at[8]), (3, at[28], at[29]), np.int64),
         carray(_pointer(at[10]), (at[11],), RESOURCE),
         carray(_pointer(at[12]), (at[13],), np.int64),
         carray(_pointer(at[14]), (at[15],), np.int64),
-        carray(_pointer(at[16]), (3, at[7] if at[7] > at[11] else at[11]), np.int64),
+        carray(_pointer(at[16]), (3, at[30]), np.int64),
         carray(_pointer(at[18]), (at[19],), np.int64),
+        carray(_pointer(at[20]), (at[21],), LANE),
+        carray(_pointer(at[22]), (at[23],), COURSE),
+        carray(_pointer(at[24]), (at[25], at[31]), np.int64),
     )
-    return step(s, now, tolerance, carray(_pointer(at[20]), (at[21],), np.float64), num_new)
+    return step(s, now, tolerance, carray(_pointer(at[26]), (at[27],), np.float64), num_new)
 
 
 @njit(cache=True)
 def step(s, now, tolerance, new, num_new):
     """Finish what is due, let arrivals in, share anew; return when to come next.
 
-    ``counts[NUM_DONE]`` flows of `done` have finished, in the order of their starts; ``counts[NUM_OUT]`` after
-    them run at their own pace over resources that may become full, and must not.
+    ``counts[NUM_DONE]`` flows of `done` have finished, in the order of their starts; ``counts[NUM_OUT]``
+    after them run at their own pace over resources that may become full, and must not. The answer is NaN
+    when lane ``counts[TAKEN_LANE]`` has a flow already that an arrival needs: nothing has come in then.
     """
     finish(s, now, tolerance)
+    for index in range(s.counts[NUM_ATTACHED], num_new):
+        flow = int(new[NEW * index])
+        lane = attach(s, int(new[NEW * index + 1]), flow, new[NEW * index + 2], now)
+        if lane >= 0:
+            s.counts[NUM_ATTACHED] = index
+            s.counts[TAKEN_LANE] = lane
+            return nan
+    s.counts[NUM_ATTACHED] = 0
     for index in range(num_new):
         flow = int(new[NEW * index])
+        course = s.courses[int(new[NEW * index + 1])]
         one = s.flows[flow]
-        one.cls = int(new[NEW * index + 1])
-        one.cap = one.peak = new[NEW * index + 3]
+        one.course = int(new[NEW * index + 1])
+        one.cls = course.cls
+        one.cap = one.peak = one.solo = min(course.cap, new[NEW * index + 3])
         one.weight = new[NEW * index + 4]
         one.order = new[NEW * index + 5]
-        one.solo = one.cap
         one.cost = 1.0
         one.sharing = one.idle = 0.0
         one.first = inf
@@ -129,9 +145,34 @@ def step(s, now, tolerance, new, num_new):
 
 
 @njit(cache=True)
+def attach(s, number, flow, bits, now):
+    """Give a flow the lanes of its course; return one that another flow has, or NONE."""
+    for place in range(s.courses[number].num_lanes):
+        lane = s.lanes[s.course_lanes[number, place]]
+        if lane.flow == flow:
+            continue
+        if lane.flow >= 0:
+            return s.course_lanes[number, place]
+        lane.flow = flow
+        lane.base_bits = bits
+        lane.base_s = now
+        lane.base_idle = 0.0
+    return NONE
+
+
+@njit(cache=True)
+def free_lane(s, number, bits, idle, now):
+    """Take a lane from the flow that has it, which has `bits` left and was idle for `idle` seconds in all."""
+    lane = s.lanes[number]
+    lane.bits += lane.base_bits - bits
+    lane.busy += now - lane.base_s - (idle - lane.base_idle)
+    lane.flow = NONE
+
+
+@njit(cache=True)
 def finish(s, now, tolerance):
-    """Take out the flows that have less than `tolerance` seconds to go."""
-    num = 0
+    """Take out the flows that have less than `tolerance` seconds to go; add them to `done`."""
+    before = num = s.counts[NUM_DONE]
     while s.counts[CAPPED_ROOT] >= 0 and s.keys[s.counts[CAPPED_ROOT], FINISH] - now <= tolerance:
         s.done[num] = s.counts[CAPPED_ROOT]
         num += 1
@@ -147,7 +188,7 @@ def finish(s, now, tolerance):
             num += 1
             _end(s, s.done[num - 1], now)
         make_dirty(s, number)  # also when nothing was due after all: `next` is renewed
-    if num > 1:
+    if num > 1 and num > before:
         in_order(s, s.done[:num])
     s.counts[NUM_DONE] = num
 
@@ -155,14 +196,12 @@ def finish(s, now, tolerance):
 @njit(cache=True)
 def _end(s, flow, now):
     one = s.flows[flow]
-    bits = leave(s, flow, now)
+    bits = drop(s, flow, now)
     cls = s.classes[one.cls]
     for place in range(cls.length):  # what the tolerance rounded away
         s.resources[s.crossings[AT, one.cls, place]].carried += bits * (
             one.cost if place == cls.cell else 1.0
         )
-    one.bits = bits
-    one.state = 0
 
 
 @njit(cache=True)
@@ -376,9 +415,12 @@ def change(s, flow, number, cap, peak, own, now):
 
 @njit(cache=True)
 def drop(s, flow, now):
-    """Take a flow out for good; return the bits it has left."""
+    """Take a flow out for good, and from its lanes; return the bits it has left."""
     bits = leave(s, flow, now)
-    s.flows[flow].state = 0
+    one = s.flows[flow]
+    one.state = FREE
+    for place in range(s.courses[one.course].num_lanes):
+        free_lane(s, s.course_lanes[one.course, place], 0.0, one.idle, now)
     return bits
 
 
@@ -409,9 +451,10 @@ def sharing(s, flow, now):
 
 
 @njit(cache=True)
-def enter_cell(s, flow, number, cap, weight, cost, solo, order, bits, now):
+def enter_cell(s, flow, course, number, cap, weight, cost, solo, order, bits, now):
     """Let a flow in that shares a cell: `cost` and `solo` as in the table of flows."""
     one = s.flows[flow]
+    one.course = course
     one.cls, one.cap, one.weight, one.cost, one.solo, one.order = number, cap, weight, cost, solo, order
     one.peak = solo
     one.sharing = one.idle = 0.0
@@ -431,3 +474,15 @@ def change_cell(s, which, numbers, caps, weights, costs, solos, now):
         one.peak = one.solo
         enter(s, flow, now, bits, False)
         note_first(s, flow, now)
+
+
+@njit(cache=True)
+def enter_paced(s, flow, course, number, peak, weight, order, bits, now):
+    """Let a flow in that runs at its own pace, never faster than `peak`."""
+    one = s.flows[flow]
+    one.course, one.cls, one.weight, one.order = course, number, weight, order
+    one.cap = one.peak = one.solo = peak
+    one.cost = 1.0
+    one.sharing = one.idle = 0.0
+    one.first = inf
+    enter(s, flow, now, bits, True)
