@@ -84,7 +84,8 @@ def test_the_same_configuration_is_replaced(tmp_path: Path) -> None:
     (first.directory / "report.html").write_text("old")
     second = run_directory(tmp_path / "a", rounds=4)
     assert len(second.rounds) == 4
-    assert {path.name for path in second.directory.iterdir()} == FILES
+    assert {path.name for path in second.directory.iterdir()} == FILES | {"report.html"}
+    assert (second.directory / "report.html").read_text() == "old"  # equal runs have equal reports
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 

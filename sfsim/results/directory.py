@@ -85,7 +85,8 @@ def write(
     Parameters
     ----------
     out : Path
-        Absent or empty: filled. Holding a run of the same hash: replaced. Anything else is refused.
+        Absent or empty: filled. Holding a run of the same hash: its tables are replaced, other files in it (a
+        report, figures) stay. Anything else is refused.
     ledger : Ledger
         What happened.
     scenario_table : dict
@@ -130,11 +131,19 @@ def write(
         if out.is_dir() and any(out.iterdir()):
             out.rename(old)
         partial.rename(out)
+        _keep_what_is_not_ours(old, out)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise ResultsError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out
+
+
+def _keep_what_is_not_ours(old: Path, out: Path) -> None:
+    """Carry a report, figures or a user's own files over: an equal run has not made them wrong."""
+    for path in old.iterdir() if old.is_dir() else ():
+        if not (out / path.name).exists():
+            path.rename(out / path.name)
 
 
 def _write_parquet(path: Path, columns: dict[str, list[Any]], types: dict[str, Any]) -> None:
