@@ -144,7 +144,7 @@ def test_overrides_and_environment_reach_the_run(
         (("--set", "seed=true"), "override of seed: found true, expected a whole number of at least 0"),
         (
             ("--set", "clients.pi.uplink.rate_bps=-1"),
-            "override of clients.pi.uplink.rate_bps: found -1, expected a number greater than 0",
+            "override of clients.pi.uplink.rate_bps: found -1, expected a number of at least 1",
         ),
         (
             ("--set", "target.value=90"),

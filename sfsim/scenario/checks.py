@@ -157,6 +157,14 @@ def _links(scenario: "Scenario") -> Iterator[tuple[Loc, Link]]:
 
 
 def _check_alive(link: Link, loc: Loc) -> None:
-    """Refuse a link that is down for ever; reading a trace here also refuses an empty or malformed one."""
-    if link.channel is not None and link.channel.realise(0, "check").segment(0.0) == (0.0, inf):
+    """Refuse a link that would never end a run; reading a trace here also refuses an empty or malformed one."""
+    if link.channel is None:
+        return
+    drawn = link.channel.realise(0, "check")
+    if drawn.segment(0.0) == (0.0, inf):
         raise misfit((*loc, "channel"), "a link that is down for ever", "a rate above 0 at some time")
+    fastest_bps = drawn.blocks(0.0, 1000)[1].max()
+    if 0 < fastest_bps < 1:
+        raise misfit(
+            (*loc, "channel"), f"a rate of {fastest_bps:.3g} bit/s at best", "at least 1 bit/s at times"
+        )
