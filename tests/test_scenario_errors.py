@@ -298,6 +298,16 @@ CASES = {
         'name = "phone"\nstart_s = 1e300',
         'a.toml, [clients "phone"] start_s: found 1e+300, expected a number of at least 0 and at most 1000000000',
     ),
+    "client called like the node in the middle": (
+        'name = "phone"',
+        'name = "hub"',
+        "a.toml, [clients \"hub\"] name: found 'hub', expected another name: in a star the node in the middle is called so",
+    ),
+    "two groups of one name": (
+        'name = "phone"',
+        'name = "pi"',
+        "a.toml, [clients \"pi\"] name: found a second group 'pi', expected a name that no other group has",
+    ),
     "baseline that does not exist": (
         "[codecs]",
         '[target]\nmetric = "accuracy"\nvalue = 0.9\nrelative_to = "runs/a"\n[codecs]',
