@@ -120,6 +120,19 @@ def test_the_default_directory_carries_name_and_hash() -> None:
     assert claim(None, "quickstart", "0123456789abcdef") == Path("runs/quickstart-01234567")
 
 
+def test_a_place_that_cannot_be_made_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("data")
+    for place, reason in (
+        (tmp_path / "my.csv" / "sub", "Not a directory"),
+        (Path("/proc/x"), "No such file or directory"),
+        (tmp_path / "a" / ("n" * 300), "File name too long"),
+    ):
+        with pytest.raises(ResultsError, match=rf"cannot be made \({reason}\); give another --out$"):
+            claim(place, "quickstart", "0123456789abcdef")
+    claim(tmp_path / "b" / "c", "quickstart", "0123456789abcdef")
+    assert [path.name for path in tmp_path.iterdir()] == ["my.csv"]
+
+
 def test_a_write_that_fails_leaves_the_old_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_directory(tmp_path / "a", rounds=2)
 

@@ -5,6 +5,7 @@ import math
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from itertools import accumulate
 from pathlib import Path
@@ -47,9 +48,10 @@ def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
     Raises
     ------
     ResultsError
-        `out` is a file, holds another run, or holds things that are no run.
+        `out` is a file, holds another run or things that are no run, or cannot be made.
     """
     out = Path("runs") / f"{name}-{scenario_hash[:8]}" if out is None else out
+    _check_writable(out)
     if out.exists() and not out.is_dir():
         raise ResultsError(f"{out}: found a file, expected a directory to fill; give another --out")
     if not out.is_dir() or not any(out.iterdir()):
@@ -68,6 +70,26 @@ def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
             f"({scenario_hash[:8]}), which is another configuration; give another --out"
         )
     return out
+
+
+def _check_writable(out: Path) -> None:
+    """Make the place in which the run will be written, and take it away again: asking could be wrong."""
+    partial = _partial(out)
+    made: list[Path] = []
+    try:
+        made = [path for path in (partial, *partial.parents) if not path.exists()]
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"{out}: cannot be made ({error.strerror or error}); give another --out") from None
+    finally:
+        for path in made:
+            with suppress(OSError):  # another run may have settled in it meanwhile
+                path.rmdir()
+
+
+def _partial(out: Path) -> Path:
+    out = out.absolute()
+    return out.with_name(out.name + ".partial")
 
 
 def write(
@@ -107,7 +129,7 @@ def write(
     """
     name = str(scenario_table["name"])
     out = claim(out, name, scenario_hash).absolute()
-    partial, old = out.with_name(out.name + ".partial"), out.with_name(out.name + ".old.partial")
+    partial, old = _partial(out), out.with_name(out.name + ".old.partial")
     try:
         for leftover in (partial, old):
             shutil.rmtree(leftover, ignore_errors=True)
