@@ -240,6 +240,18 @@ def test_codec_errors_write_nothing(sfsim: Callable[..., Said]) -> None:
     assert {path.name for path in Path().iterdir()} == {"x.npy", "payload.bin"}
 
 
+def test_codecs_do_not_overwrite_what_they_read(sfsim: Callable[..., Said]) -> None:
+    np.save("x.npy", np.ones(9, np.float32))
+    before = Path("x.npy").read_bytes()
+    Path("link").symlink_to("x.npy")
+    for verb in ("encode", "decode"):
+        for out in ("x.npy", "link", "../" + Path().absolute().name + "/x.npy"):
+            said = sfsim("codec", verb, "x.npy", "--codec", INT8, "--out", out)
+            text = f"--out {out}: found a file that is read, expected another file: it would be overwritten"
+            assert said == Said(2, "", f"error: {text}\n")
+    assert Path("x.npy").read_bytes() == before
+
+
 def test_calibrate_shows_the_profile(sfsim: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     from sfsim import device
     from sfsim.device import calibrate
