@@ -305,14 +305,30 @@ def _overrides(pairs: list[str] | None) -> dict[str, Any]:
     return overrides
 
 
+UsageError: type[Any] = typer.BadParameter.__mro__[1]  # typer does not export it
+
+
+def _usage(error: Any) -> str:
+    """Say what typer found wrong, and the value that it leaves out; nothing where it has shown the help."""
+    text = str(error.format_message()).replace("Value error, ", "")
+    values = (
+        [item["input"] for item in error.__cause__.errors()] if hasattr(error.__cause__, "errors") else []
+    )
+    return text + "".join(f", found {value!r}" for value in values if repr(value) not in text)
+
+
 def main() -> None:
     """Run the command; what a user can cause becomes one line and exit code 2."""
     try:
-        app()
-    except SfsimError as error:
+        sys.exit(app(standalone_mode=False))  # the code of a typer.Exit, or None
+    except typer.Abort:
+        sys.exit(130)
+    except (SfsimError, UsageError) as error:
         from sfsim import console
 
-        console.error(str(error))
+        text = str(error) if isinstance(error, SfsimError) else _usage(error)
+        if text:
+            console.error(text)
         sys.exit(2)
 
 

@@ -190,9 +190,31 @@ def test_an_error_in_the_middle_is_one_line_too(
     assert said == Said(2, "", "error: at 3 s nothing is left to happen, but the run is not over\n")
 
 
-def test_typers_own_errors_exit_with_2(sfsim: Callable[..., Said]) -> None:
-    said = sfsim("run", QUICKSTART, "--jbos", 2)
-    assert said.code == 2 and "--jbos" in said.err and "Traceback" not in said.err
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run", QUICKSTART, "--jbos", 2), "No such option: --jbos (Possible options: --jobs)"),
+        (("run", QUICKSTART, "--jobs", "x"), "Invalid value for '--jobs': Input should be a valid integer"),
+        (
+            ("calibrate", "--device", "tpu"),
+            "Invalid value for '--device': 'tpu' is not one of 'cpu', 'cuda'.\n",
+        ),
+        (("run",), "Missing argument 'FILE'."),
+        (("rnu", QUICKSTART), "No such command 'rnu'."),
+        (("codec", "encode", "x.npy"), "Missing option '--codec'."),
+    ],
+)
+def test_typers_own_errors_are_one_line_too(
+    sfsim: Callable[..., Said], arguments: tuple[object, ...], text: str
+) -> None:
+    said = sfsim(*arguments)
+    assert said.code == 2 and said.out == "" and said.err.startswith(f"error: {text}")
+    assert said.err.count("\n") == 1 and ("'x'" in said.err) == ("x" in arguments)
+
+
+def test_a_word_too_few_shows_the_help(sfsim: Callable[..., Said]) -> None:
+    said = sfsim("codec")
+    assert said.code == 2 and "encode" in said.out + said.err and "error" not in said.err
 
 
 def test_report_and_compare(sfsim: Callable[..., Said]) -> None:
