@@ -294,14 +294,20 @@ def _overrides(pairs: list[str] | None) -> dict[str, Any]:
     """Read KEY=VALUE pairs; a value is TOML where it can be, and text otherwise."""
     overrides: dict[str, Any] = {}
     for pair in pairs or []:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
+        key, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or not key:
             raise ConfigError("--set", repr(pair), "KEY=VALUE")
+        if not text:
+            raise ConfigError(f"--set {key}", "nothing", "a value behind the =")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except tomllib.TOMLDecodeError as error:
+            if text[0] in "{[\"'":
+                raise ConfigError(
+                    f"--set {key}", f"{text!r}, broken TOML ({error})", "a TOML value"
+                ) from None
             value = text
-        overrides[key.strip()] = value
+        overrides[key] = value
     return overrides
 
 

@@ -151,6 +151,22 @@ def test_overrides_and_environment_reach_the_run(
             "override of target.value: found 90, expected at most 1, which is a perfect accuracy. "
             "Write 0.9 for 90 %.",
         ),
+        (("--set", "seed="), "--set seed: found nothing, expected a value behind the ="),
+        (
+            ("--set", "seed=abc"),
+            "override of seed: found 'abc', expected a whole number of at least 0 or a table, "
+            "or the path of a TOML file",
+        ),
+        (
+            ("--set", "seed=.."),
+            "override of seed: found '..', which is a directory, expected a whole number of at least 0 "
+            "or a table, or the path of a TOML file",
+        ),
+        (
+            ("--set", "clients.*.uplink={rate_bps = 1e6"),
+            "--set clients.*.uplink: found '{rate_bps = 1e6', broken TOML (Unclosed inline table "
+            "(at end of document)), expected a TOML value",
+        ),
         (("--jobs", "0"), "--jobs: found 0, expected a whole number of at least 1"),
         (("--device", "gpu"), "--device: found 'gpu', expected cpu or cuda"),
     ],
