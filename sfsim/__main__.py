@@ -124,6 +124,8 @@ def check(
 
     scenario = load(file, overrides=_overrides(set_))
     console.preview(preview(scenario, data_root))
+    for remark in scenario.remarks():
+        console.line(f"note: {remark}", "yellow")
     if graph:
         from sfsim.report.topology import draw
         from sfsim.scenario import build_graph

@@ -317,6 +317,10 @@ def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said])
         assert part in said.out
     assert said.out.endswith("graph: graph.png\n")
     assert {path.name for path in Path().iterdir()} == {"graph.png"}
+    said = sfsim("check", QUICKSTART, "--set", "target.hold=30")
+    assert said.code == 0 and said.out.endswith(
+        "note: target: hold = 30 cannot be reached in a run with 25 evaluations\n"
+    )
     said = sfsim("check", QUICKSTART, "--set", "clients.pi.device.memory_bytes=1000")
     assert said.code == 2 and said.out == "" and said.err.startswith('error: [clients "pi"]: found ')
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic_run import Target, ledger, run_directory
 
-from sfsim.errors import ResultsError
+from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import EvaluationRecord, Ledger
 from sfsim.results import Result, claim, kaplan_meier_quantile, time_to, write
 
@@ -192,6 +192,12 @@ def test_a_result_knows_its_target(tmp_path: Path) -> None:
     assert run.time_to().round == 3 and run.summary["time_to_target"]["round"] == 3
     assert not run.time_to(0.99).reached
     assert run.time_to(Target(metric="loss", value=2.0)).round == 1
+    for wrong, said in (
+        (90, "time_to: found 90, expected at most 1, which is a perfect accuracy. Write 0.9 for 90 %."),
+        ("x", "time_to: found 'x', expected a number, a Target, or nothing"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+            run.time_to(wrong)  # type: ignore[arg-type]
     with pytest.raises(ResultsError, match="found no measurement of 'mji', only of: accuracy, loss"):
         run.time_to(Target(metric="mji"))
 
