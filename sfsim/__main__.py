@@ -124,6 +124,8 @@ def check(
 
     scenario = load(file, overrides=_overrides(set_))
     console.preview(preview(scenario, data_root))
+    for remark in scenario.remarks():
+        console.line(f"note: {remark}", "yellow")
     if graph:
         from sfsim.report.topology import draw
         from sfsim.scenario import build_graph
@@ -348,25 +350,47 @@ def _overrides(pairs: list[str] | None) -> dict[str, Any]:
     """Read KEY=VALUE pairs; a value is TOML where it can be, and text otherwise."""
     overrides: dict[str, Any] = {}
     for pair in pairs or []:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
+        key, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or not key:
             raise ConfigError("--set", repr(pair), "KEY=VALUE")
+        if not text:
+            raise ConfigError(f"--set {key}", "nothing", "a value behind the =")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except tomllib.TOMLDecodeError as error:
+            if text[0] in "{[\"'":
+                raise ConfigError(
+                    f"--set {key}", f"{text!r}, broken TOML ({error})", "a TOML value"
+                ) from None
             value = text
-        overrides[key.strip()] = value
+        overrides[key] = value
     return overrides
+
+
+UsageError: type[Any] = typer.BadParameter.__mro__[1]  # typer does not export it
+
+
+def _usage(error: Any) -> str:
+    """Say what typer found wrong, and the value that it leaves out; nothing where it has shown the help."""
+    text = str(error.format_message()).replace("Value error, ", "")
+    values = (
+        [item["input"] for item in error.__cause__.errors()] if hasattr(error.__cause__, "errors") else []
+    )
+    return text + "".join(f", found {value!r}" for value in values if repr(value) not in text)
 
 
 def main() -> None:
     """Run the command; what a user can cause becomes one line and exit code 2."""
     try:
-        app()
-    except SfsimError as error:
+        sys.exit(app(standalone_mode=False))  # the code of a typer.Exit, or None
+    except typer.Abort:
+        sys.exit(130)
+    except (SfsimError, UsageError) as error:
         from sfsim import console
 
-        console.error(str(error))
+        text = str(error) if isinstance(error, SfsimError) else _usage(error)
+        if text:
+            console.error(text)
         sys.exit(2)
 
 

@@ -49,7 +49,8 @@ class ComputationRecord:
     """One phase of a computation, or of a wait, on one party's device.
 
     ``client`` is the client it was done for (the party itself on clients, empty for none). Waiting phases are
-    ``"device queueing"``, ``"barrier"`` and ``"hold"`` (a server model held between forward and backward).
+    ``"device queueing"``, ``"barrier"``, ``"turn"`` (smashed data that arrived wait until the server takes them
+    up) and ``"hold"`` (a server model held between forward and backward).
     """
 
     party: str

@@ -208,7 +208,8 @@ def notes(scenario: Scenario, world: World) -> list[str]:
     """What a reader of the results must know: effects that were configured and never happened."""
     active = {record.party for record in world.ledger.computations if record.operation != "wait"}
     idle = [name for name in scenario.client_names if name not in active]
-    lines = [f"client {name!r} took part in no global round" for name in idle]
+    lines = scenario.remarks()
+    lines += [f"client {name!r} took part in no global round" for name in idle]
     for slot, count in world.workload.saturated().items():
         lines.append(f"codec {slot}: {count:,} values were beyond its range and sent as its largest number")
     return lines + unused_effects(world.ledger)

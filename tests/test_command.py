@@ -144,12 +144,28 @@ def test_overrides_and_environment_reach_the_run(
         (("--set", "seed=true"), "override of seed: found true, expected a whole number of at least 0"),
         (
             ("--set", "clients.pi.uplink.rate_bps=-1"),
-            "override of clients.pi.uplink.rate_bps: found -1, expected a number greater than 0",
+            "override of clients.pi.uplink.rate_bps: found -1, expected a number of at least 1",
         ),
         (
             ("--set", "target.value=90"),
             "override of target.value: found 90, expected at most 1, which is a perfect accuracy. "
             "Write 0.9 for 90 %.",
+        ),
+        (("--set", "seed="), "--set seed: found nothing, expected a value behind the ="),
+        (
+            ("--set", "seed=abc"),
+            "override of seed: found 'abc', expected a whole number of at least 0 or a table, "
+            "or the path of a TOML file",
+        ),
+        (
+            ("--set", "seed=.."),
+            "override of seed: found '..', which is a directory, expected a whole number of at least 0 "
+            "or a table, or the path of a TOML file",
+        ),
+        (
+            ("--set", "clients.*.uplink={rate_bps = 1e6"),
+            "--set clients.*.uplink: found '{rate_bps = 1e6', broken TOML (Unclosed inline table "
+            "(at end of document)), expected a TOML value",
         ),
         (("--jobs", "0"), "--jobs: found 0, expected a whole number of at least 1"),
         (("--device", "gpu"), "--device: found 'gpu', expected cpu or cuda"),
@@ -190,9 +206,31 @@ def test_an_error_in_the_middle_is_one_line_too(
     assert said == Said(2, "", "error: at 3 s nothing is left to happen, but the run is not over\n")
 
 
-def test_typers_own_errors_exit_with_2(sfsim: Callable[..., Said]) -> None:
-    said = sfsim("run", QUICKSTART, "--jbos", 2)
-    assert said.code == 2 and "--jbos" in said.err and "Traceback" not in said.err
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run", QUICKSTART, "--jbos", 2), "No such option: --jbos (Possible options: --jobs)"),
+        (("run", QUICKSTART, "--jobs", "x"), "Invalid value for '--jobs': Input should be a valid integer"),
+        (
+            ("calibrate", "--device", "tpu"),
+            "Invalid value for '--device': 'tpu' is not one of 'cpu', 'cuda'.\n",
+        ),
+        (("run",), "Missing argument 'FILE'."),
+        (("rnu", QUICKSTART), "No such command 'rnu'."),
+        (("codec", "encode", "x.npy"), "Missing option '--codec'."),
+    ],
+)
+def test_typers_own_errors_are_one_line_too(
+    sfsim: Callable[..., Said], arguments: tuple[object, ...], text: str
+) -> None:
+    said = sfsim(*arguments)
+    assert said.code == 2 and said.out == "" and said.err.startswith(f"error: {text}")
+    assert said.err.count("\n") == 1 and ("'x'" in said.err) == ("x" in arguments)
+
+
+def test_a_word_too_few_shows_the_help(sfsim: Callable[..., Said]) -> None:
+    said = sfsim("codec")
+    assert said.code == 2 and "encode" in said.out + said.err and "error" not in said.err
 
 
 def test_report_and_compare(sfsim: Callable[..., Said]) -> None:
@@ -240,6 +278,18 @@ def test_codec_errors_write_nothing(sfsim: Callable[..., Said]) -> None:
     assert {path.name for path in Path().iterdir()} == {"x.npy", "payload.bin"}
 
 
+def test_codecs_do_not_overwrite_what_they_read(sfsim: Callable[..., Said]) -> None:
+    np.save("x.npy", np.ones(9, np.float32))
+    before = Path("x.npy").read_bytes()
+    Path("link").symlink_to("x.npy")
+    for verb in ("encode", "decode"):
+        for out in ("x.npy", "link", "../" + Path().absolute().name + "/x.npy"):
+            said = sfsim("codec", verb, "x.npy", "--codec", INT8, "--out", out)
+            text = f"--out {out}: found a file that is read, expected another file: it would be overwritten"
+            assert said == Said(2, "", f"error: {text}\n")
+    assert Path("x.npy").read_bytes() == before
+
+
 def test_calibrate_shows_the_profile(sfsim: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     from sfsim import device
     from sfsim.device import calibrate
@@ -267,6 +317,10 @@ def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said])
         assert part in said.out
     assert said.out.endswith("graph: graph.png\n")
     assert {path.name for path in Path().iterdir()} == {"graph.png"}
+    said = sfsim("check", QUICKSTART, "--set", "target.hold=30")
+    assert said.code == 0 and said.out.endswith(
+        "note: target: hold = 30 cannot be reached in a run with 25 evaluations\n"
+    )
     said = sfsim("check", QUICKSTART, "--set", "clients.pi.device.memory_bytes=1000")
     assert said.code == 2 and said.out == "" and said.err.startswith('error: [clients "pi"]: found ')
 

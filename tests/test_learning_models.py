@@ -44,6 +44,13 @@ def count(module: nn.Module) -> int:
 # ------------------------------------------------------------ the networks
 
 
+@pytest.mark.parametrize("model", [Cnn(width=1_000_000), ResNet18(width=10**6), UNet(width=10**6)])
+def test_a_model_larger_than_memory_is_refused_before_it_is_made(model: AnyModel) -> None:
+    said = r"^\[model\] width: found 1000000, with which the weights take [\d,]{15,} bytes, expected at most the "
+    with pytest.raises(ConfigError, match=said):
+        build(model, 1, 10, seed=1)
+
+
 @pytest.mark.parametrize(("num_classes", "back_end"), [(5, 73_157), (2, 73_058)])
 def test_unet_has_the_published_parameter_counts(num_classes: int, back_end: int) -> None:
     parts = split(build(UNet(), 3, num_classes, seed=1), ("enc2a", "dec2a"))

@@ -63,20 +63,36 @@ def test_a_synchronous_chain_is_explained_to_the_end() -> None:
     }
 
 
+def test_a_turn_is_a_wait_and_a_hold_is_nobodys() -> None:
+    computations = [
+        computation("c", "forward", 0, 1, "c"),
+        computation("main server", "turn", 2, 8, "c"),  # its smashed data lie there
+        computation("main server", "hold", 0, 9, "c"),
+        computation("main server", "forward", 8, 9, "c"),
+    ]
+    assert timelines([message("c", "main server", 1, 2)], computations, 10.0)["c"] == [
+        (0.0, 1, "client compute"),
+        (1, 2, "uplink"),
+        (2, 8, "waiting for a turn"),
+        (8, 9, "server compute"),
+        (9, 10.0, "waiting at the barrier"),
+    ]
+
+
 def test_where_things_overlap_the_first_part_counts() -> None:
     computations = [
         computation("c", "forward", 1, 3, "c"),
         computation("main server", "optimiser", 3, 6, "c"),
-        computation("main server", "hold", 0, 9, "c"),
+        computation("main server", "turn", 0, 9, "c"),
     ]
     messages = [message("c", "main server", 2, 4), message("main server", "c", 3.5, 5)]
     assert timelines(messages, computations, 9.0)["c"] == [
-        (0.0, 1, "waiting at the barrier"),
+        (0.0, 1, "waiting for a turn"),
         (1, 3, "client compute"),
         (3, 4, "uplink"),
         (4, 5, "downlink"),
         (5, 6, "server compute"),
-        (6, 9.0, "waiting at the barrier"),
+        (6, 9.0, "waiting for a turn"),
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic_run import Target, ledger, run_directory
 
-from sfsim.errors import ResultsError
+from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import EvaluationRecord, Ledger
 from sfsim.results import Result, claim, kaplan_meier_quantile, time_to, write
 
@@ -84,7 +84,8 @@ def test_the_same_configuration_is_replaced(tmp_path: Path) -> None:
     (first.directory / "report.html").write_text("old")
     second = run_directory(tmp_path / "a", rounds=4)
     assert len(second.rounds) == 4
-    assert {path.name for path in second.directory.iterdir()} == FILES
+    assert {path.name for path in second.directory.iterdir()} == FILES | {"report.html"}
+    assert (second.directory / "report.html").read_text() == "old"  # equal runs have equal reports
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -117,6 +118,19 @@ def test_files_that_are_no_run_are_kept(tmp_path: Path) -> None:
 
 def test_the_default_directory_carries_name_and_hash() -> None:
     assert claim(None, "quickstart", "0123456789abcdef") == Path("runs/quickstart-01234567")
+
+
+def test_a_place_that_cannot_be_made_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("data")
+    for place, reason in (
+        (tmp_path / "my.csv" / "sub", "Not a directory"),
+        (Path("/proc/x"), "No such file or directory"),
+        (tmp_path / "a" / ("n" * 300), "File name too long"),
+    ):
+        with pytest.raises(ResultsError, match=rf"cannot be made \({reason}\); give another --out$"):
+            claim(place, "quickstart", "0123456789abcdef")
+    claim(tmp_path / "b" / "c", "quickstart", "0123456789abcdef")
+    assert [path.name for path in tmp_path.iterdir()] == ["my.csv"]
 
 
 def test_a_write_that_fails_leaves_the_old_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +192,12 @@ def test_a_result_knows_its_target(tmp_path: Path) -> None:
     assert run.time_to().round == 3 and run.summary["time_to_target"]["round"] == 3
     assert not run.time_to(0.99).reached
     assert run.time_to(Target(metric="loss", value=2.0)).round == 1
+    for wrong, said in (
+        (90, "time_to: found 90, expected at most 1, which is a perfect accuracy. Write 0.9 for 90 %."),
+        ("x", "time_to: found 'x', expected a number, a Target, or nothing"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+            run.time_to(wrong)  # type: ignore[arg-type]
     with pytest.raises(ResultsError, match="found no measurement of 'mji', only of: accuracy, loss"):
         run.time_to(Target(metric="mji"))
 

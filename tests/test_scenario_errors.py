@@ -44,12 +44,12 @@ CASES = {
     "negative rate": (
         UPLINK,
         "rate_bps = -5\nlatency_s = 0.02\n[clients.downlink]",
-        'a.toml, [clients "phone" uplink] rate_bps: found -5, expected a number greater than 0',
+        'a.toml, [clients "phone" uplink] rate_bps: found -5, expected a number of at least 1',
     ),
     "true for a number": (
         UPLINK,
         "rate_bps = true\nlatency_s = 0.02\n[clients.downlink]",
-        'a.toml, [clients "phone" uplink] rate_bps: found true, expected a number greater than 0',
+        'a.toml, [clients "phone" uplink] rate_bps: found true, expected a number of at least 1',
     ),
     "text for a number": (
         "batch_size = 8",
@@ -197,7 +197,7 @@ CASES = {
     "start before the beginning": (
         'name = "phone"',
         'name = "phone"\nstart_s = -1',
-        'a.toml, [clients "phone"] start_s: found -1, expected a number of at least 0',
+        'a.toml, [clients "phone"] start_s: found -1, expected a number of at least 0 and at most 1000000000',
     ),
     "target of another task": (
         "[codecs]",
@@ -266,6 +266,47 @@ CASES = {
         UPLINK,
         'channel = { kind = "constant", rate_bps = 0 }\nlatency_s = 0.02\n[clients.downlink]',
         'a.toml, [clients "phone" uplink] channel: found a link that is down for ever, expected a rate above 0 at some time',
+    ),
+    "rate that no link has": (
+        UPLINK,
+        "rate_bps = 1e-300\nlatency_s = 0.02\n[clients.downlink]",
+        'a.toml, [clients "phone" uplink] rate_bps: found 1e-300, expected a number of at least 1',
+    ),
+    "rate that no channel has": (
+        UPLINK,
+        'channel = { kind = "constant", rate_bps = 1e-300 }\nlatency_s = 0.02\n[clients.downlink]',
+        'a.toml, [clients "phone" uplink] channel: found a rate of 1e-300 bit/s at best, expected at least 1 bit/s at times',
+    ),
+    "latency beyond a day": (
+        UPLINK,
+        "rate_bps = 1e6\nlatency_s = 1e300\n[clients.downlink]",
+        'a.toml, [clients "phone" uplink] latency_s: found 1e+300, expected a number of at least 0 and at most 100000',
+    ),
+    "loss that nothing survives": (
+        UPLINK,
+        'rate_bps = 1e6\nlatency_s = 0.02\nloss = { kind = "gilbert-elliott", p = 1, r = 1e-7 }\n[clients.downlink]',
+        'a.toml, [clients "phone" uplink.loss] p: found a mean loss of 1, with which a packet needs 10,000,001 attempts on average, '
+        "expected a mean loss of at most 0.99 (a smaller p or a larger r)",
+    ),
+    "hardly ever a packet": (
+        UPLINK,
+        'rate_bps = 1e6\nlatency_s = 0.02\nloss = { kind = "bernoulli", probability = 0.999 }\n[clients.downlink]',
+        'a.toml, [clients "phone" uplink.loss] probability: found 0.999, expected a number of at least 0 and at most 0.99',
+    ),
+    "a join in the next ice age": (
+        'name = "phone"',
+        'name = "phone"\nstart_s = 1e300',
+        'a.toml, [clients "phone"] start_s: found 1e+300, expected a number of at least 0 and at most 1000000000',
+    ),
+    "client called like the node in the middle": (
+        'name = "phone"',
+        'name = "hub"',
+        "a.toml, [clients \"hub\"] name: found 'hub', expected another name: in a star the node in the middle is called so",
+    ),
+    "two groups of one name": (
+        'name = "phone"',
+        'name = "pi"',
+        "a.toml, [clients \"pi\"] name: found a second group 'pi', expected a name that no other group has",
     ),
     "baseline that does not exist": (
         "[codecs]",
@@ -380,7 +421,7 @@ def test_traces_are_read_when_the_scenario_is() -> None:
         (
             "clients.*.uplink.latency_s",
             -1,
-            "override of clients.*.uplink.latency_s: found -1, expected a number of at least 0",
+            "override of clients.*.uplink.latency_s: found -1, expected a number of at least 0 and at most 100000",
         ),
         (
             "clients.tablet.count",

@@ -30,6 +30,11 @@ def test_without_stop_all_rounds_are_run(tmp_path: Path) -> None:
     assert len(sfsim.run(reachable(), out=tmp_path / "run").rounds) == 4
 
 
+def test_a_hold_longer_than_the_run_is_reported(tmp_path: Path) -> None:
+    result = sfsim.run(reachable(hold=5), out=tmp_path / "run")
+    assert result.notes == ["target: hold = 5 cannot be reached in a run with 4 evaluations"]
+
+
 def test_a_target_may_be_relative_to_a_baseline(tmp_path: Path) -> None:
     baseline = sfsim.run(reachable(), out=tmp_path / "baseline")
     other = sfsim.run(reachable(value=0.5, relative_to=baseline.directory, stop=True), out=tmp_path / "other")

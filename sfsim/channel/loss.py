@@ -12,9 +12,11 @@ import numpy as np
 from pydantic import Field
 
 from sfsim.channel.trace_files import modified, text_lines
-from sfsim.declaration import declaration
+from sfsim.declaration import declaration, misfit
 from sfsim.errors import NetworkError
 from sfsim.seeds import stream
+
+MAX_MEAN_LOSS = 0.99  # a packet then needs 100 attempts on average; beyond that a run would never end
 
 
 @declaration
@@ -40,10 +42,16 @@ class Loss:
 
 @declaration
 class Bernoulli(Loss):
-    """Each packet is lost with the same probability, whatever happened to the others."""
+    """Each packet is lost with the same probability, whatever happened to the others.
+
+    Parameters
+    ----------
+    probability : float
+        Of the loss of a packet; at 0.99 a packet needs 100 attempts on average.
+    """
 
     kind: Literal["bernoulli"] = "bernoulli"
-    probability: Annotated[float, Field(ge=0, lt=1)]
+    probability: Annotated[float, Field(ge=0, le=MAX_MEAN_LOSS)]
 
     def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
         return rng.random(num_packets) < self.probability
@@ -55,13 +63,17 @@ class GilbertElliott(Loss):
 
     Parameters
     ----------
-    p, r : float
-        Probability to go from the good to the bad state, and back. The default loses 2 % in bursts of 10.
-    good_loss, bad_loss : float
-        Loss probability in each state.
+    p : float
+        Probability to go from the good to the bad state at a packet. The defaults lose 2 % in bursts of 10.
+    r : float
+        Probability to go back from the bad to the good state.
+    good_loss : float
+        Loss probability in the good state.
+    bad_loss : float
+        Loss probability in the bad state.
 
     The chain of every attempt of a message starts from its stationary law ``p / (p + r)``.
-    Mean loss ``(r * good_loss + p * bad_loss) / (p + r)``; mean stay in the bad state ``1 / r`` packets.
+    Mean loss ``(r * good_loss + p * bad_loss) / (p + r)``, at most 0.99; mean stay in the bad state ``1 / r`` packets.
 
     Source: Gilbert 1960; Elliott 1963.
     Left out: memory from one message to the next.
@@ -72,6 +84,13 @@ class GilbertElliott(Loss):
     r: Annotated[float, Field(gt=0, le=1)] = 0.1
     good_loss: Annotated[float, Field(ge=0, lt=1)] = 0.0
     bad_loss: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    def __post_init__(self) -> None:
+        mean = (self.r * self.good_loss + self.p * self.bad_loss) / (self.p + self.r)
+        if mean > MAX_MEAN_LOSS:
+            attempts = f"{1 / (1 - mean):,.0f}" if mean < 1 else "endless"
+            found = f"a mean loss of {mean:.6g}, with which a packet needs {attempts} attempts on average"
+            raise misfit("p", found, f"a mean loss of at most {MAX_MEAN_LOSS} (a smaller p or a larger r)")
 
     def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
         draws = rng.random((num_packets, 2))  # rows, so that a prefix stays a prefix

@@ -24,12 +24,14 @@ class Trace(Channel):
     path : Path
         The file; relative to the TOML file that names it.
     format : "csv", "cooked", "mahimahi", "table" or "pantheon"
-        Rows of time in s and rate (times `scale`); the same with Mbit/s (Pensieve); delivery opportunities in
-        ms; a table read through `columns`; JSON with lists of timestamps and bandwidths.
+        Rows of time in s and rate in bit/s (times `scale`), with or without a header line; the same in Mbit/s
+        (Pensieve); delivery opportunities in ms; a table read through `columns`; JSON with lists of timestamps
+        and bandwidths. Whatever time the first row says, it is simulated time 0.
     columns : Columns, optional
         Which columns of a table hold time and rate.
     end : "wrap", "hold" or "error"
-        What comes after the last row: the first one, the last rate for ever, or a NetworkError.
+        What comes after the last row, which holds as long as the one before it (1 s if it is the only one): the
+        first one, the last rate for ever, or a NetworkError.
     scale : float
         Multiplies all rates: 1e6 for files in Mbit/s.
     start : "beginning" or "random"

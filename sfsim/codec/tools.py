@@ -53,8 +53,10 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
     Raises
     ------
     SfsimError
-        For a file that is missing, no .npy, or holds what the codec cannot encode.
+        For a file that is missing, no .npy, or holds what the codec cannot encode; and before `out` overwrites
+        what is read.
     """
+    _check_other(out, x_npy, codec_toml)
     codec = load(codec_toml)
     x = _read_npy(x_npy)
     rng = None if seed is None else seeds.stream(seed, "codec", "file")
@@ -84,6 +86,7 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
 
 def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
     """Decode a payload file and write the array as .npy; raise SfsimError for what the codec did not make."""
+    _check_other(out, payload, codec_toml)
     codec = load(codec_toml)
     data = _read(payload, "a payload written by sfsim codec encode")
     try:
@@ -104,6 +107,11 @@ def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
         ratio=x.nbytes / len(data),
         bits_per_element=8 * len(data) / max(x.size, 1),
     )
+
+
+def _check_other(out: Path, *inputs: Path) -> None:
+    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+        raise ConfigError(f"--out {out}", "a file that is read", "another file: it would be overwritten")
 
 
 def _read_npy(path: Path) -> NDArray[Any]:

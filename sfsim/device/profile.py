@@ -10,6 +10,7 @@ from sfsim.declaration import declaration, read_toml, validate
 from sfsim.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0)]
+AtLeastOne = Annotated[float, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -45,7 +46,7 @@ class Device:
     peak_flops : float
         Peak single-precision FLOP/s (a multiply-add is two).
     efficiency : float
-        Fraction of the peak that training a convolutional network reaches, in (0, 1].
+        Fraction of the peak that training a convolutional network reaches, from 1e-6 to 1.
     memory_bandwidth_bytes_per_s : float
         Main-memory traffic that training sustains, read plus written.
     launch_overhead_s : float
@@ -82,11 +83,11 @@ class Device:
 
     name: str
     title: str = ""
-    peak_flops: Positive
-    efficiency: Annotated[float, Field(gt=0, le=1)]
-    memory_bandwidth_bytes_per_s: Positive
-    launch_overhead_s: NotNegative
-    symbols_per_s: Positive
+    peak_flops: AtLeastOne
+    efficiency: Annotated[float, Field(ge=1e-6, le=1)]
+    memory_bandwidth_bytes_per_s: AtLeastOne
+    launch_overhead_s: Annotated[float, Field(ge=0, le=1e5)]
+    symbols_per_s: AtLeastOne
     memory_bytes: Annotated[int, Field(gt=0)]
     idle_power_w: NotNegative
     active_power_w: NotNegative

@@ -16,6 +16,7 @@ BatchNormRule = Literal["average", "local"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
 # Skip name -> (stage that saves it, stage that uses it).
 Skips = dict[str, tuple[str, str]]
 
@@ -202,7 +203,7 @@ class Cnn:
     """
 
     kind: Literal["cnn"] = "cnn"
-    width: Positive = 16
+    width: Width = 16
     norm: Literal["batch", "none"] = "batch"
 
     stages: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "conv3", "head")
@@ -220,7 +221,7 @@ class ResNet18:
     """
 
     kind: Literal["resnet18"] = "resnet18"
-    width: Positive = 64
+    width: Width = 64
     stem: Literal["cifar", "imagenet"] = "cifar"
 
     stages: ClassVar[tuple[str, ...]] = (
@@ -240,7 +241,7 @@ class UNet:
     """
 
     kind: Literal["unet"] = "unet"
-    width: Positive = 32
+    width: Width = 32
 
     stages: ClassVar[tuple[str, ...]] = (
         *("enc1a", "enc1b", "enc2a", "enc2b", "enc3", "enc4", "middle"),

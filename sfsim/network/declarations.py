@@ -41,11 +41,11 @@ class Link:
     sfsim.errors.ConfigError: Link, rate_bps: found nothing, expected a rate in bit/s, or a channel
     """
 
-    rate_bps: Annotated[float, Field(gt=0)] | None = None
-    latency_s: Annotated[float, Field(ge=0)]
+    rate_bps: Annotated[float, Field(ge=1)] | None = None
+    latency_s: Annotated[float, Field(ge=0, le=1e5)]
     channel: AnyChannel | None = None
     loss: AnyLoss | None = None
-    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    efficiency: Annotated[float, Field(ge=0.001, le=1)] = 1.0
     transport: AnyTransport | None = None
     background: AnyChannel | None = None
 

@@ -34,17 +34,20 @@ PARTS = (
     "link queueing",
     "server compute",
     "device queueing",
+    "waiting for a turn",
     "waiting at the barrier",
     "other",
 )
+#: Phases of the ledger that are waits; the device does nothing in them.
+WAITS = ("device queueing", "turn", "hold", "barrier")
 _FOR_ALL = "server compute for all"
 _ORDER = (*PARTS[:-2], _FOR_ALL, *PARTS[-2:])
 _PHASES = {
     "encode": "encode",
     "decode": "decode",
     "device queueing": "device queueing",
+    "turn": "waiting for a turn",
     "barrier": "waiting at the barrier",
-    "hold": "waiting at the barrier",
 }
 
 
@@ -105,11 +108,13 @@ def timelines(
     spans: dict[str, list[tuple[float, float, str]]] = {}
     for_all: list[tuple[float, float, str]] = []
     for c in computations:
+        if c.phase == "hold":
+            continue  # the server model waits for this client, which is at work or on the wire meanwhile
         owner = c.client or (c.party if c.party not in SERVERS else "")
         if owner:
             work = "client compute" if c.party == owner else "server compute"
             spans.setdefault(owner, []).append((c.start_s, c.end_s, _PHASES.get(c.phase, work)))
-        elif c.phase not in ("barrier", "hold"):  # a server that waits keeps nobody
+        elif c.phase not in WAITS:  # a server that waits keeps nobody
             for_all.append((c.start_s, c.end_s, _FOR_ALL))
     for m in messages:
         arrived_s = m.delivered_s if m.delivered else end_s

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: One colour per part of the delay breakdown (Okabe and Ito's eight, and two greys), the same everywhere.
+#: One colour per part of the delay breakdown (Okabe and Ito's, greys, and one of Tol's), the same everywhere.
 PART_COLOURS = {
     "client compute": "#0072B2",
     "encode": "#56B4E9",
@@ -17,6 +17,7 @@ PART_COLOURS = {
     "link queueing": "#D55E00",
     "server compute": "#009E73",
     "device queueing": "#4D4D4D",
+    "waiting for a turn": "#999933",
     "waiting at the barrier": "#D9D9D9",
     "other": "#A6A6A6",
 }

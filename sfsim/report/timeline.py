@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sfsim.report.delays import PARTS, SERVERS, timelines
+from sfsim.report.delays import PARTS, SERVERS, WAITS, timelines
 from sfsim.report.style import PART_COLOURS, figure, time_unit
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from sfsim.results import Result
 
 MOST_LANES = 40  # more lanes than this cannot be read
-_WAITING = ("barrier", "hold", "device queueing")
 
 Span = tuple[float, float]
 Lanes = dict[str, list[tuple[float, float, str]]]
@@ -32,7 +31,7 @@ def client_timelines(result: "Result", round: int | None = None) -> "Figure":
     known = sorted(set(messages["round"]) | set(computations["round"]))
     if round is None:
         round = known[min(1, len(known) - 1)] if known else 0
-    work = computations[(computations["round"] == round) & ~computations["phase"].isin(_WAITING)]
+    work = computations[(computations["round"] == round) & ~computations["phase"].isin(WAITS)]
     lanes = _lanes(result)
     span = _span(work, messages[messages["round"] == round])
     zoom = _first_minibatches(work[~work["party"].isin(SERVERS)])
@@ -71,7 +70,7 @@ def one_round_of_each(results: Mapping[str, "Result"], round: int = 1) -> "Figur
     spans = {
         name: _span(
             result.computations[
-                (result.computations["round"] == round) & ~result.computations["phase"].isin(_WAITING)
+                (result.computations["round"] == round) & ~result.computations["phase"].isin(WAITS)
             ],
             result.messages[result.messages["round"] == round],
         )
@@ -101,7 +100,7 @@ def _lanes(result: "Result") -> Lanes:
         busy = [
             (c.start_s, c.end_s, phases.get(c.phase, "server compute"))
             for c in rows
-            if c.party == server and c.phase not in _WAITING
+            if c.party == server and c.phase not in WAITS
         ]
         if busy:
             lanes[server] = busy

@@ -5,6 +5,7 @@ import math
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from itertools import accumulate
 from pathlib import Path
@@ -50,9 +51,10 @@ def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
     Raises
     ------
     ResultsError
-        `out` is a file, holds another run, or holds things that are no run.
+        `out` is a file, holds another run or things that are no run, or cannot be made.
     """
     out = Path("runs") / f"{name}-{scenario_hash[:8]}" if out is None else out
+    _check_writable(out)
     if out.exists() and not out.is_dir():
         raise ResultsError(f"{out}: found a file, expected a directory to fill; give another --out")
     if not out.is_dir() or not any(out.iterdir()):
@@ -73,6 +75,26 @@ def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
     return out
 
 
+def _check_writable(out: Path) -> None:
+    """Make the place in which the run will be written, and take it away again: asking could be wrong."""
+    partial = _partial(out)
+    made: list[Path] = []
+    try:
+        made = [path for path in (partial, *partial.parents) if not path.exists()]
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"{out}: cannot be made ({error.strerror or error}); give another --out") from None
+    finally:
+        for path in made:
+            with suppress(OSError):  # another run may have settled in it meanwhile
+                path.rmdir()
+
+
+def _partial(out: Path) -> Path:
+    out = out.absolute()
+    return out.with_name(out.name + ".partial")
+
+
 def write(
     out: Path,
     ledger: Ledger,
@@ -88,7 +110,8 @@ def write(
     Parameters
     ----------
     out : Path
-        Absent or empty: filled. Holding a run of the same hash: replaced. Anything else is refused.
+        Absent or empty: filled. Holding a run of the same hash: its tables are replaced, other files in it (a
+        report, figures) stay. Anything else is refused.
     ledger : Ledger
         What happened.
     scenario_table : dict
@@ -109,7 +132,7 @@ def write(
     """
     name = str(scenario_table["name"])
     out = claim(out, name, scenario_hash).absolute()
-    partial, old = out.with_name(out.name + ".partial"), out.with_name(out.name + ".old.partial")
+    partial, old = _partial(out), out.with_name(out.name + ".old.partial")
     try:
         for leftover in (partial, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -135,11 +158,19 @@ def write(
         if out.is_dir() and any(out.iterdir()):
             out.rename(old)
         partial.rename(out)
+        _keep_what_is_not_ours(old, out)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise ResultsError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out
+
+
+def _keep_what_is_not_ours(old: Path, out: Path) -> None:
+    """Carry a report, figures or a user's own files over: an equal run has not made them wrong."""
+    for path in old.iterdir() if old.is_dir() else ():
+        if not (out / path.name).exists():
+            path.rename(out / path.name)
 
 
 def _write_parquet(path: Path, columns: dict[str, list[Any]], types: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfsim.errors import ResultsError
+from sfsim.errors import ConfigError, ResultsError
 from sfsim.results.target import TimeToTarget, time_to
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class Result:
         ------
         ResultsError
             The run has no target, or never measured its metric.
+        ConfigError
+            `target` is none.
         """
         if target is None:
             stored = self.summary["target"]
@@ -125,6 +127,11 @@ class Result:
             hold, relative_to = stored["hold"], stored["relative_to"]
         elif isinstance(target, (int, float)):
             metric, value, hold, relative_to = self.metric, float(target), 1, None
+            if value > 1 and metric in ("accuracy", "mji"):
+                hint = f"Write {value / 100:g} for {value:g} %."
+                raise ConfigError("time_to", f"{value:g}", f"at most 1, which is a perfect {metric}", hint)
+        elif not hasattr(target, "metric"):
+            raise ConfigError("time_to", repr(target), "a number, a Target, or nothing")
         else:
             metric, value = target.metric, target.value
             hold, relative_to = target.hold, target.relative_to

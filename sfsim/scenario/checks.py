@@ -9,6 +9,7 @@ from sfsim.declaration import Loc, misfit
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.network.declarations import Link
+from sfsim.network.topology import HUB
 from sfsim.scenario.cells import check_cells
 from sfsim.scenario.graph import check_graph
 from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, U_SHAPE_SLOTS, Graph, GraphML, Star, at
@@ -38,15 +39,20 @@ def check(scenario: "Scenario") -> None:
 
 
 def _check_names(scenario: "Scenario") -> None:
+    servers = (MAIN_SERVER, FED_SERVER)
     repeated = [name for name, count in Counter(scenario.client_names).items() if count > 1]
     for index, group in enumerate(scenario.clients):
         loc = ("clients", index, "name")
-        clash = next((name for name in group.client_names if name in (MAIN_SERVER, FED_SERVER)), None)
+        clash = next((name for name in group.client_names if name in servers), None)
         if clash:
             raise misfit(loc, repr(clash), "a name that is not a server's")
+        if HUB in group.client_names and isinstance(scenario.topology, Star):
+            raise misfit(loc, repr(HUB), "another name: in a star the node in the middle is called so")
         twice = next((name for name in group.client_names if name in repeated), None)
         if twice and any(twice in earlier.client_names for earlier in scenario.clients[:index]):
             raise misfit(loc, f"a second client {twice!r}", "a name that no other client has")
+        if any(group.name == earlier.name for earlier in scenario.clients[:index]):
+            raise misfit(loc, f"a second group {group.name!r}", "a name that no other group has")
 
 
 def _check_protocol(scenario: "Scenario") -> None:
@@ -157,6 +163,14 @@ def _links(scenario: "Scenario") -> Iterator[tuple[Loc, Link]]:
 
 
 def _check_alive(link: Link, loc: Loc) -> None:
-    """Refuse a link that is down for ever; reading a trace here also refuses an empty or malformed one."""
-    if link.channel is not None and link.channel.realise(0, "check").segment(0.0) == (0.0, inf):
+    """Refuse a link that would never end a run; reading a trace here also refuses an empty or malformed one."""
+    if link.channel is None:
+        return
+    drawn = link.channel.realise(0, "check")
+    if drawn.segment(0.0) == (0.0, inf):
         raise misfit((*loc, "channel"), "a link that is down for ever", "a rate above 0 at some time")
+    fastest_bps = drawn.blocks(0.0, 1000)[1].max()
+    if 0 < fastest_bps < 1:
+        raise misfit(
+            (*loc, "channel"), f"a rate of {fastest_bps:.3g} bit/s at best", "at least 1 bit/s at times"
+        )

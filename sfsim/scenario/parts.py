@@ -19,7 +19,7 @@ from sfsim.network.transport import AnyTransport, Fluid
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 MAIN_SERVER = "main server"
 FED_SERVER = "fed server"

@@ -25,7 +25,7 @@ from sfsim.scenario.parts import (
     Star,
     Target,
 )
-from sfsim.scenario.summary import client_rows
+from sfsim.scenario.summary import client_rows, remarks
 
 Protocol = Literal["sl", "splitfed-v1", "splitfed-v2"]
 Seed = Annotated[
@@ -171,6 +171,10 @@ class Scenario:
     def summary_rows(self) -> list[dict[str, str]]:
         """Return one row per client, in words: client, device, uplink, downlink, start."""
         return client_rows(self)
+
+    def remarks(self) -> list[str]:
+        """Return what fits together and still is hardly meant, one sentence each."""
+        return remarks(self)
 
 
 def scenario_hash(scenario: Scenario, data_fingerprint: str, version: str) -> str:

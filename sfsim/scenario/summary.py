@@ -24,6 +24,15 @@ def client_rows(scenario: "Scenario") -> list[dict[str, str]]:
     ]
 
 
+def remarks(scenario: "Scenario") -> list[str]:
+    """Return what fits together and still is hardly meant."""
+    target, every = scenario.target, scenario.evaluation.every_rounds
+    evaluations = -(-scenario.global_rounds // every)
+    if target is None or target.hold <= evaluations:
+        return []
+    return [f"target: hold = {target.hold} cannot be reached in a run with {evaluations} evaluations"]
+
+
 def _way_words(scenario: "Scenario", client: str, side: int) -> str:
     ways = access(scenario, client)
     if ways is None:

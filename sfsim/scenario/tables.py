@@ -171,9 +171,13 @@ class Tables:
         place = self._place(loc, source)
         if path in source.opened:
             raise ConfigError(place, repr(name), "a file that does not name itself")
-        if not path.exists():
+        if not path.is_file():
             error = no_such_file(path, place, describe(kind))
-            raise ConfigError(place, f"{name!r}, which does not exist", error.expected, error.hint)
+            if path.is_dir():
+                raise ConfigError(place, f"{name!r}, which is a directory", error.expected)
+            meant = "/" in name or name.endswith(".toml")  # as a path; else it may be a misspelt value
+            found = f"{name!r}, which does not exist" if meant else repr(name)
+            raise ConfigError(place, found, error.expected, error.hint)
         # Any file may say what it is, also where the declaration has no such keys.
         own = {key for cls in classes(kind) for key in keys(cls)}
         table = read_toml(path)
