@@ -1,13 +1,14 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
 from collections.abc import Callable, Collection, Mapping
+from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from sfsim.ledger import Ledger
-from sfsim.network.base import ARRIVES, MessageNetwork
+from sfsim.network.base import ARRIVES, NEXT, MessageNetwork
 from sfsim.network.cells import FluidCell, Policy
 from sfsim.network.declarations import Framing, Link
 from sfsim.network.delivery import Attempt, attempts
@@ -55,7 +56,8 @@ class Network(MessageNetwork[NetworkLink]):
     ) -> None:
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
-        self._on_sent = self._sent  # bound once, not once per message
+        # Bound once, not once per message.
+        self._on_sent, self._on_hold, self._on_let_go = self._sent, self._hold, self._let_go
         self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
         self.engine.after_many = self._arrive_all
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
@@ -128,7 +130,19 @@ class Network(MessageNetwork[NetworkLink]):
             else:
                 together.append(transfer)
         else:
-            self._arrive(transfer, latency_s)
+            # As `_arrive`; and who waits for the message may send the next one, before rates are computed.
+            callbacks = transfer.callbacks
+            callbacks.insert(0, self._on_hold)
+            callbacks.append(self._on_let_go)
+            env = self._env
+            priority: Any = 1 + transfer.message_id * NEXT
+            heappush(env._queue, (env._now + latency_s, priority, next(env._eid), transfer))
+
+    def _hold(self, event: object = None) -> None:
+        self.engine.held = True
+
+    def _let_go(self, event: object = None) -> None:
+        self.engine.let_go()
 
     def _arrive_all(self) -> None:
         """Deliver what has left at one instant."""
