@@ -1,6 +1,7 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from heapq import heappush
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -24,8 +25,8 @@ LinkT = TypeVar("LinkT", bound=LinkState)
 ARRIVES = np.iinfo(np.int64).max  # the hop at which a packet is lost that no link loses
 Luck = Callable[[int, int], np.ndarray]
 # A message arrives after all ordinary events of its instant (priority 1), and those of one instant in send
-# order: message n has the priority 1 + n * _NEXT, exactly.
-_NEXT = 2.0**-40
+# order: message n has the priority 1 + n * NEXT, exactly.
+NEXT = 2.0**-40
 _new = tuple.__new__
 
 
@@ -96,7 +97,8 @@ class MessageNetwork(Generic[LinkT]):
             way = self._find_way(source, destination)
         number = self._num_sent
         self._num_sent = number + 1
-        transfer = Transfer(self._env, number, way, outgoing, self._env.now, self._on_arrival)
+        env = self._env
+        transfer = Transfer(env, number, way, outgoing, env._now, self._on_arrival)
         self._in_flight[number] = transfer
         if way.links:
             way.messages += 1
@@ -145,6 +147,12 @@ class MessageNetwork(Generic[LinkT]):
     def _begin(self, transfer: Transfer[LinkT]) -> None:
         """Start a message that has at least one hop to go; `_arrive` says that it is there."""
         raise NotImplementedError
+
+    def _hold(self) -> None:
+        """Several messages arrive now, and those who wait for them may send; `_let_go` follows."""
+
+    def _let_go(self) -> None:
+        """All have arrived."""
 
     def _settle(self) -> None:
         """Bring all counters up to now."""
@@ -203,19 +211,22 @@ class MessageNetwork(Generic[LinkT]):
 
     def _arrive(self, transfer: Transfer[LinkT], delay_s: float = 0.0) -> None:
         """Deliver after a delay; what arrives at one instant is handed over in send order."""
-        self._env.schedule(transfer, 1 + transfer.message_id * _NEXT, delay_s)  # type: ignore[arg-type]
+        env = self._env
+        priority: Any = 1 + transfer.message_id * NEXT
+        heappush(env._queue, (env._now + delay_s, priority, next(env._eid), transfer))
 
     def _arrive_together(self, transfers: list[Transfer[LinkT]], delay_s: float) -> None:
         """Deliver several, in send order, after one delay: as `_arrive` for each of them, with one event."""
         together = Together(self._env)
         together.transfers = transfers
         together.callbacks = [self._land]
-        self._env.schedule(together, 1 + transfers[0].message_id * _NEXT, delay_s)  # type: ignore[arg-type]
+        self._env.schedule(together, 1 + transfers[0].message_id * NEXT, delay_s)  # type: ignore[arg-type]
 
     def _land(self, event: simpy.Event) -> None:
         """Process the events of transfers that arrive together, one after the other, as SimPy would."""
         together: Together = event  # type: ignore[assignment]
         transfers, place = together.transfers, together.place
+        self._hold()
         now, queue = self._env.now, self._env._queue
         priority: Any
         while True:
@@ -228,13 +239,16 @@ class MessageNetwork(Generic[LinkT]):
                 transfer.callbacks = callbacks[callbacks.index(callback) + 1 :]
                 priority = -1
                 self._go_on(together, place, priority)
+                self._let_go()
                 raise
             place += 1
             if place == len(transfers):
+                self._let_go()
                 return
-            priority = 1 + transfers[place].message_id * _NEXT
+            priority = 1 + transfers[place].message_id * NEXT
             if queue and queue[0][0] == now and queue[0][1] < priority:  # something else comes in between
                 self._go_on(together, place, priority)
+                self._let_go()
                 return
 
     def _go_on(self, together: "Together", place: int, priority: Any) -> None:
@@ -247,7 +261,7 @@ class MessageNetwork(Generic[LinkT]):
         transfer: Transfer[LinkT] = event  # type: ignore[assignment]
         del self._in_flight[transfer.message_id]
         self._received_bytes += transfer.net_bytes
-        now = self._env.now
+        now = self._env._now
         if self._ledger is not None:
             self._ledger.messages.append(transfer.record(now))
         way = transfer.way

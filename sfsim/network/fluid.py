@@ -68,6 +68,7 @@ class FluidEngine:
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
         self._free = list(range(len(self._flows)))[::-1]
         self.num_wakes = 0
+        self.held = False  # flows may still come at this instant; `let_go` follows
         self.many = False  # several flows have ended at this instant; `after_many` is called after the last
         self.after_many: Callable[[], None] = _nothing
 
@@ -160,11 +161,24 @@ class FluidEngine:
 
     def launch(self, flow: Flow) -> Flow:
         """Start a flow that has been made ready."""
-        pending = self._pending
-        if not pending:
-            self._wake_at(self._env.now)
-        pending.append(flow)
+        if not self._pending and not self.held:
+            self._wake_at(self._env._now)
+        self._pending.append(flow)
         return flow
+
+    def let_go(self) -> None:
+        """End what ``held = True`` began: whoever sets it says that all flows of this instant may come first.
+
+        When nothing else is to happen at this instant, they are let in at once, without an event for it.
+        """
+        self.held = False
+        if self._pending:
+            env = self._env
+            queue, now = env._queue, env._now
+            if queue and queue[0][0] <= now:
+                self._wake_at(now)
+            else:
+                self._attend(now)
 
     def set_cap(self, flow: Flow, cap_bps: float) -> None:
         """Change the most that a flow may get."""
@@ -283,14 +297,20 @@ class FluidEngine:
         if timers and timers[0] <= time_s:
             return
         heappush(timers, time_s)
-        delay_s = time_s - self._env.now
-        self._env.schedule(self._event, LOW, delay_s if delay_s > 0 else 0.0)  # type: ignore[arg-type]
+        # As `schedule` does, but with the instant itself instead of a delay that is rounded twice.
+        env = self._env
+        heappush(env._queue, (time_s, LOW, next(env._eid), self._event))  # type: ignore[misc]
 
     def _wake(self, event: simpy.Event) -> None:
         event.callbacks = self._callbacks  # type: ignore[assignment]  # one event serves all wake-ups
         heappop(self._timers)
-        now = self._env.now
-        tolerance_s = max(TOLERANCE_S, now * _ROUNDING)
+        self._attend(self._env._now)
+
+    def _attend(self, now: float) -> None:
+        """Do what is due, and see that the next is not missed."""
+        tolerance_s = now * _ROUNDING
+        if tolerance_s < TOLERANCE_S:
+            tolerance_s = TOLERANCE_S
         queue = self._queue
         if queue and queue[0][0] <= now + tolerance_s:
             self._advance(now, tolerance_s, self._follow(now, tolerance_s))
@@ -299,8 +319,9 @@ class FluidEngine:
         next_s = self._soonest_s
         if queue and queue[0][0] < next_s:
             next_s = queue[0][0]
-        if next_s < inf:
-            self._wake_at(next_s)
+        timers = self._timers
+        if next_s < inf and not (timers and timers[0] <= next_s):
+            self._wake_at(next_s if next_s > now else now)
 
     def _advance(self, now: float, tolerance_s: float, ended: list[Flow] | None) -> None:
         """Do what is due at this instant; `ended`: what has ended at it already."""
@@ -310,16 +331,16 @@ class FluidEngine:
         if pending:
             self._pending = []
             num_new, zero = self._admit(pending, now)
-            if zero:
+            if zero is not None:
                 ended = zero if ended is None else ended + zero
         counts = self._counts
-        self._soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
-        if self._soonest_s != self._soonest_s:
+        self._soonest_s = soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
+        if soonest_s != soonest_s:
             self._make_room(pending, now, tolerance_s, num_new)
         if counts[_NUM_OUT]:
             self._call_in(now)
         num_done = counts[_NUM_DONE]
-        if ended is not None or self._cells.all or num_done > 1:
+        if ended is not None or num_done > 1 or self._cells.all:
             self._end_many(ended or [], now)
         elif num_done:
             counts[_NUM_DONE] = 0
@@ -344,9 +365,10 @@ class FluidEngine:
 
     # Flows come and go
 
-    def _admit(self, pending: list[Flow], now: float) -> tuple[int, list[Flow]]:
+    def _admit(self, pending: list[Flow], now: float) -> tuple[int, list[Flow] | None]:
         """File the flows that came at this instant; return how many the solver takes in, and empty ones."""
-        flows, order, place, zero = self._flows, self._num_ordered, 0, []
+        flows, order, place = self._flows, self._num_ordered, 0
+        zero: list[Flow] | None = None
         while len(self._free) < len(pending):
             self._more_flows()
         if len(self._new) < 6 * len(pending):
@@ -361,7 +383,7 @@ class FluidEngine:
             if not bits:
                 flow.slot = ENDED
                 flow.final_began_s = now
-                zero.append(flow)
+                zero = [*zero, flow] if zero else [flow]
                 continue
             course = flow.course
             if course.special:

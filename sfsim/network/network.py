@@ -1,13 +1,14 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from heapq import heappush
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
-from sfsim.network.base import MessageNetwork
+from sfsim.network.base import NEXT, MessageNetwork
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
@@ -65,7 +66,8 @@ class Network(MessageNetwork[NetworkLink]):
         self._windows: dict[tuple[str, str], Window] = {}
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
-        self._on_sent = self._sent  # bound once, not once per message
+        # Bound once, not once per message.
+        self._on_sent, self._on_hold, self._on_let_go = self._sent, self._hold, self._let_go
         self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
         self.engine.after_many = self._arrive_all
         self._cells = self._make_cells(cells, seed) if cells else {}
@@ -160,7 +162,19 @@ class Network(MessageNetwork[NetworkLink]):
             else:
                 together.append(transfer)
         else:
-            self._arrive(transfer, latency_s)
+            # As `_arrive`; and who waits for the message may send the next one, before rates are computed.
+            callbacks = transfer.callbacks
+            callbacks.insert(0, self._on_hold)
+            callbacks.append(self._on_let_go)
+            env = self._env
+            priority: Any = 1 + transfer.message_id * NEXT
+            heappush(env._queue, (env._now + latency_s, priority, next(env._eid), transfer))
+
+    def _hold(self, event: object = None) -> None:
+        self.engine.held = True
+
+    def _let_go(self, event: object = None) -> None:
+        self.engine.let_go()
 
     def _arrive_all(self) -> None:
         """Deliver what has left at one instant."""
