@@ -14,6 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import simpy
 
@@ -38,7 +39,8 @@ def large(graphml: Path, trace: Path, clients: int, pairs: int) -> Scenario:
     core = Link(rate_bps=1e9, latency_s=0.005)
     topology = GraphML(path=graphml, link=core)
     nodes = sorted(read_graphml(graphml, core).nodes)
-    uplink = Link(channel=Trace(path=trace), latency_s=0.02)
+    kind: Literal["csv", "mahimahi"] = "csv" if trace.suffix == ".csv" else "mahimahi"
+    uplink = Link(channel=Trace(path=trace, format=kind, bin_s=0.1), latency_s=0.02)
     group = ClientGroup(
         name="client",
         count=clients,

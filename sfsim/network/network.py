@@ -101,28 +101,12 @@ class Network(MessageNetwork[NetworkLink]):
         return way
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
-        if not transfer.way.accesses:
-            self._start(transfer)
+        outgoing, way = transfer.outgoing, transfer.way
+        if way.accesses and not transfer.granted:
+            self._ask(transfer)
             return
-        # A cell grants airtime first; the message counts as handed over, and waits.
-        now, accesses = self._env.now, transfer.way.accesses
-        wait_s = max(grants.wait_s(access.client, now, access.down) for grants, access in accesses)
-        for grants, access in accesses:
-            grants.begin(access.client, access.down)
-        if wait_s:
-            self._after(wait_s, lambda: self._start(transfer))
-        else:
-            self._start(transfer)
-
-    def _left(self, way: Way[NetworkLink]) -> None:
-        """Tell the cells of a route that a message has left the air."""
-        for grants, access in way.accesses:
-            grants.end(access.client, self._env.now, access.down)
-
-    def _start(self, transfer: Transfer[NetworkLink]) -> None:
         if self._usage is not None:
             self._usage.watch()
-        outgoing, way = transfer.outgoing, transfer.way
         framing = way.framing
         assert framing is not None
         num_bytes = len(outgoing.payload) or outgoing.size
@@ -144,6 +128,23 @@ class Network(MessageNetwork[NetworkLink]):
             transfer.first_s = self._env.now
             self._left(way)
             self._arrive(transfer, way.latency_s)
+
+    def _ask(self, transfer: Transfer[NetworkLink]) -> None:
+        """Ask the cells of the route for airtime; the message counts as handed over, and waits for the grant."""
+        now, accesses = self._env.now, transfer.way.accesses
+        wait_s = max(grants.wait_s(access.client, now, access.down) for grants, access in accesses)
+        for grants, access in accesses:
+            grants.begin(access.client, access.down)
+        transfer.granted = True
+        if wait_s:
+            self._after(wait_s, lambda: self._begin(transfer))
+        else:
+            self._begin(transfer)
+
+    def _left(self, way: Way[NetworkLink]) -> None:
+        """Tell the cells of a route that a message has left the air."""
+        for grants, access in way.accesses:
+            grants.end(access.client, self._env.now, access.down)
 
     def _sent(self, transfer: Transfer[NetworkLink]) -> None:
         """The last bit of a message has left that nobody can lose."""

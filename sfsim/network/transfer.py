@@ -72,6 +72,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
     missing: Ranges = ()
     tail_s = 0.0
+    granted = False  # the cells of its route have let it on the air
 
     def __init__(
         self,

@@ -1,0 +1,149 @@
+"""The network engine against SimPy itself: transfers a second, as ratios to a loop of one event per transfer.
+
+Clients are SimPy processes in a closed loop: the next message starts when the last one has arrived. The null
+loop has the same processes and one timeout per transfer, and runs in turn with each case in the same process.
+"""
+
+import random
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from time import perf_counter
+
+import networkx as nx
+import simpy
+
+from sfsim.ledger import Ledger
+from sfsim.network import Link, Network, Outgoing, framing
+from sfsim.network.cell import Cellular
+from sfsim.network.cell.radio import CellAccess
+
+REPEATS = 3
+Loop = Callable[[], tuple[int, float]]
+
+
+def sizes(client: int, messages: int, equal: bool) -> list[int]:
+    """Log-uniform from 1 kB to 100 MB, or all alike."""
+    luck = random.Random(client)
+    return [1_000_000 if equal else int(10 ** luck.uniform(3, 8)) for _ in range(messages)]
+
+
+def graph(shape: str, clients: int) -> "nx.DiGraph":
+    """A star or a tree of ten branches behind one server, with access links of 10 to 100 Mbit/s; or a cell."""
+    net: nx.DiGraph = nx.DiGraph()
+    luck = random.Random(1)
+    for number in range(clients):
+        rate_bps = 2e7 if shape == "lock-step" else luck.uniform(1e7, 1e8)
+        branch = f"branch{number % 10}" if shape == "tree" else "hub"
+        access = CellAccess("cell", f"c{number}", down=False) if shape == "cell" else None
+        net.add_edge(f"c{number}", branch, link=Link(rate_bps=rate_bps, latency_s=0.01), cell=access)
+    if shape == "tree":
+        for number in range(10):
+            net.add_edge(f"branch{number}", "hub", link=Link(rate_bps=clients * 1e6, latency_s=0.001))
+    net.add_edge("hub", "gate", link=Link(rate_bps=clients * 1e7, latency_s=0.001))
+    net.add_edge("gate", "server", link=Link(rate_bps=clients * 5e6, latency_s=0.0))
+    return net
+
+
+def transfers(shape: str, clients: int, messages: int, ledger: Ledger | None = None) -> Loop:
+    """Prepare a closed loop over a network; the call runs it and returns (transfers, seconds)."""
+    air = Cellular(access="round-robin", wake_up_s=0.0, sr_period_s=0.0, grant_delay_s=0.0)
+    cells = {"cell": air} if shape == "cell" else None
+    env, net = simpy.Environment(), graph(shape, clients)
+    hosts = {name: name for name in net if name[0] == "c"} | {"server": "server"}
+    network = Network(env, net, hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
+    network.inbox("server").open = False
+    plan = [sizes(number, messages, shape == "lock-step") for number in range(clients)]
+
+    def client(name: str, wanted: list[int]):  # type: ignore[no-untyped-def]
+        for num_bytes in wanted:
+            yield network.send(name, "server", Outgoing("benchmark", b"", size=num_bytes))
+
+    for number, wanted in enumerate(plan):
+        env.process(client(f"c{number}", wanted))
+
+    def run() -> tuple[int, float]:
+        started = perf_counter()
+        env.run()
+        took_s = perf_counter() - started
+        network.check_conservation()
+        return clients * messages, took_s
+
+    return run
+
+
+def nothing(clients: int, messages: int) -> Loop:
+    """Prepare the null loop."""
+    env = simpy.Environment()
+
+    def client(number: int):  # type: ignore[no-untyped-def]
+        luck = random.Random(number)
+        for delay_s in [luck.random() for _ in range(messages)]:
+            yield env.timeout(delay_s)
+
+    for number in range(clients):
+        env.process(client(number))
+
+    def run() -> tuple[int, float]:
+        started = perf_counter()
+        env.run()
+        return clients * messages, perf_counter() - started
+
+    return run
+
+
+def against(
+    case: Callable[[], Loop], other: Callable[[], Loop], repeats: int = REPEATS
+) -> tuple[float, float]:
+    """Median transfers a second of a case, and the median of its ratios to another, run in turn."""
+    case()()  # compiled kernels are loaded, caches filled
+    rates, ratios = [], []
+    for _ in range(repeats):
+        done, seconds = case()()
+        other_done, other_seconds = other()()
+        rates.append(done / seconds)
+        ratios.append(done / seconds / (other_done / other_seconds))
+    return statistics.median(rates), statistics.median(ratios)
+
+
+def in_own_process(shape: str, clients: int, messages: int) -> str:
+    """Run a large case in a fresh interpreter; say how long it took and its peak memory."""
+    code = (
+        f"from benchmarks import network as n; d, s = n.transfers({shape!r}, {clients}, {messages})(); "
+        f"print(f'{{d:,}} transfers in {{s:.1f}} s, {{d / s:,.0f}}/s, peak {{n.peak_mb():.0f}} MB')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def main() -> None:
+    """Print one row per case, then the large ones."""
+    print(f"{'case':<28}{'transfers/s':>13}{'ratio to null loop':>20}{'asked':>8}")
+    for name, shape, clients, messages, asked in (
+        ("star, 1,000 clients", "star", 1000, 20, 0.09),
+        ("star, 5,000 clients", "star", 5000, 5, 0.15),
+        ("tree, 1,000 clients", "tree", 1000, 20, 0.05),
+        ("tree, 5,000 clients", "tree", 5000, 5, 0.09),
+        ("lock-step, 1,000 clients", "lock-step", 1000, 20, 0.30),
+        ("cell, 1,000 clients", "cell", 1000, 5, 0.03),
+    ):
+        rate, ratio = against(
+            lambda a=shape, b=clients, c=messages: transfers(a, b, c),  # type: ignore[misc]
+            lambda b=clients, c=messages: nothing(b, c),  # type: ignore[misc]
+        )
+        print(f"{name:<28}{rate:>13,.0f}{ratio:>20.3f}{asked:>8.2f}", flush=True)
+    _, with_ledger = against(
+        lambda: transfers("star", 1000, 20, Ledger()), lambda: transfers("star", 1000, 20)
+    )
+    print(
+        f"star, 1,000 clients, with the ledger: {1 / with_ledger:.2f} times as long as without (asked: 1.5)"
+    )
+    print(f"1,000 x 1,000 messages: {in_own_process('star', 1000, 1000)} (asked: < 250 MB)", flush=True)
+    print(f"100,000 clients: {in_own_process('star', 100_000, 2)} (asked: < 350 MB)")
