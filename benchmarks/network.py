@@ -4,41 +4,46 @@ Clients are SimPy processes in a closed loop: the next message starts when the l
 loop has the same processes and one timeout per transfer, and runs in turn with each case in the same process.
 """
 
-import random
-import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import networkx as nx
+import numpy as np
 import simpy
 
 from sfsim.ledger import Ledger
 from sfsim.network import Link, Network, Outgoing, framing
 from sfsim.network.cell import Cellular
 from sfsim.network.cell.radio import CellAccess
+from sfsim.seeds import stream
 
 REPEATS = 3
 Loop = Callable[[], tuple[int, float]]
 
 
-def sizes(client: int, messages: int, equal: bool) -> list[int]:
-    """Log-uniform from 1 kB to 100 MB, or all alike."""
-    luck = random.Random(client)
-    return [1_000_000 if equal else int(10 ** luck.uniform(3, 8)) for _ in range(messages)]
+def sizes(clients: int, messages: int, equal: bool) -> np.ndarray:
+    """Log-uniform from 1 kB to 100 MB, or all alike; one row per client."""
+    if equal:
+        return np.full((clients, messages), 1_000_000)
+    return (10 ** stream(1, "sizes").uniform(3, 8, (clients, messages))).astype(np.int64)
 
 
 def graph(shape: str, clients: int) -> "nx.DiGraph":
     """A star or a tree of ten branches behind one server, with access links of 10 to 100 Mbit/s; or a cell."""
     net: nx.DiGraph = nx.DiGraph()
-    luck = random.Random(1)
+    # Ninety kinds of access link, so that a hundred thousand clients do not cost as many declarations.
+    kinds = [
+        Link(rate_bps=2e7 if shape == "lock-step" else 1e6 * mbps, latency_s=0.01) for mbps in range(10, 100)
+    ]
+    luck = stream(1, "access links").integers(0, len(kinds), clients).tolist()
     for number in range(clients):
-        rate_bps = 2e7 if shape == "lock-step" else luck.uniform(1e7, 1e8)
         branch = f"branch{number % 10}" if shape == "tree" else "hub"
         access = CellAccess("cell", f"c{number}", down=False) if shape == "cell" else None
-        net.add_edge(f"c{number}", branch, link=Link(rate_bps=rate_bps, latency_s=0.01), cell=access)
+        net.add_edge(f"c{number}", branch, link=kinds[luck[number]], cell=access)
     if shape == "tree":
         for number in range(10):
             net.add_edge(f"branch{number}", "hub", link=Link(rate_bps=clients * 1e6, latency_s=0.001))
@@ -55,13 +60,13 @@ def transfers(shape: str, clients: int, messages: int, ledger: Ledger | None = N
     hosts = {name: name for name in net if name[0] == "c"} | {"server": "server"}
     network = Network(env, net, hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
     network.inbox("server").open = False
-    plan = [sizes(number, messages, shape == "lock-step") for number in range(clients)]
+    del net
 
-    def client(name: str, wanted: list[int]):  # type: ignore[no-untyped-def]
-        for num_bytes in wanted:
+    def client(name: str, wanted: np.ndarray):  # type: ignore[no-untyped-def]
+        for num_bytes in wanted.tolist():
             yield network.send(name, "server", Outgoing("benchmark", b"", size=num_bytes))
 
-    for number, wanted in enumerate(plan):
+    for number, wanted in enumerate(sizes(clients, messages, shape == "lock-step")):
         env.process(client(f"c{number}", wanted))
 
     def run() -> tuple[int, float]:
@@ -78,13 +83,12 @@ def nothing(clients: int, messages: int) -> Loop:
     """Prepare the null loop."""
     env = simpy.Environment()
 
-    def client(number: int):  # type: ignore[no-untyped-def]
-        luck = random.Random(number)
-        for delay_s in [luck.random() for _ in range(messages)]:
+    def client(delays_s: np.ndarray):  # type: ignore[no-untyped-def]
+        for delay_s in delays_s.tolist():
             yield env.timeout(delay_s)
 
-    for number in range(clients):
-        env.process(client(number))
+    for delays_s in stream(1, "delays").random((clients, messages)):
+        env.process(client(delays_s))
 
     def run() -> tuple[int, float]:
         started = perf_counter()
@@ -119,20 +123,21 @@ def in_own_process(shape: str, clients: int, messages: int) -> str:
 
 
 def peak_mb() -> float:
-    """Peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    """Peak resident memory of this process (`ru_maxrss` would begin with that of its parent)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
 def main() -> None:
     """Print one row per case, then the large ones."""
     print(f"{'case':<28}{'transfers/s':>13}{'ratio to null loop':>20}{'asked':>8}")
     for name, shape, clients, messages, asked in (
-        ("star, 1,000 clients", "star", 1000, 20, 0.09),
-        ("star, 5,000 clients", "star", 5000, 5, 0.15),
-        ("tree, 1,000 clients", "tree", 1000, 20, 0.05),
-        ("tree, 5,000 clients", "tree", 5000, 5, 0.09),
-        ("lock-step, 1,000 clients", "lock-step", 1000, 20, 0.30),
-        ("cell, 1,000 clients", "cell", 1000, 5, 0.03),
+        ("star, 1,000 clients", "star", 1000, 50, 0.09),
+        ("star, 5,000 clients", "star", 5000, 10, 0.15),
+        ("tree, 1,000 clients", "tree", 1000, 50, 0.05),
+        ("tree, 5,000 clients", "tree", 5000, 10, 0.09),
+        ("lock-step, 1,000 clients", "lock-step", 1000, 100, 0.30),
+        ("cell, 1,000 clients", "cell", 1000, 20, 0.03),
     ):
         rate, ratio = against(
             lambda a=shape, b=clients, c=messages: transfers(a, b, c),  # type: ignore[misc]
@@ -140,7 +145,7 @@ def main() -> None:
         )
         print(f"{name:<28}{rate:>13,.0f}{ratio:>20.3f}{asked:>8.2f}", flush=True)
     _, with_ledger = against(
-        lambda: transfers("star", 1000, 20, Ledger()), lambda: transfers("star", 1000, 20)
+        lambda: transfers("star", 1000, 50, Ledger()), lambda: transfers("star", 1000, 50)
     )
     print(
         f"star, 1,000 clients, with the ledger: {1 / with_ledger:.2f} times as long as without (asked: 1.5)"
