@@ -21,7 +21,7 @@ _CLOSE = 1e-12  # a cap so near to its level may be on either side: both give th
 _ROUNDS = 50
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def fill(s, num_classes, num_resources, now):
     """Find the levels of the classes in ``s.scratch[1]``; their resources are in ``s.scratch[2]``."""
     for _ in range(_ROUNDS):
@@ -38,7 +38,7 @@ def fill(s, num_classes, num_resources, now):
     _fill_from_nothing(s, num_classes, num_resources, now)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _start(s, num_classes, num_resources):
     for index in range(num_resources):
         resource = s.resources[s.scratch[2, index]]
@@ -62,7 +62,7 @@ def _start(s, num_classes, num_resources):
                 resource.waiting += 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _next_full(s, num_resources, cells, now):
     """Return the resource that is full at the lowest level, with that level noted; NONE: none ever is."""
     full, lowest = NONE, inf
@@ -86,7 +86,7 @@ def _next_full(s, num_resources, cells, now):
     return full
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _uncap_widest(s, at, now):
     width = s.crossings.shape[2]
     chosen, widest = NONE, -inf
@@ -119,7 +119,7 @@ def _uncap_widest(s, at, now):
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _stop_at(s, full):
     """All classes of a full resource that still grow stop at its level."""
     width = s.crossings.shape[2]
@@ -151,7 +151,7 @@ def _stop_at(s, full):
         crossing = s.crossings[AFTER, number, at]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _move(s, num_classes, now):
     """Move flows whose cap is on the wrong side of the level of their class; return how many."""
     moves = 0
@@ -182,7 +182,7 @@ def _move(s, num_classes, now):
     return moves
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _fill_from_nothing(s, num_classes, num_resources, now):
     """Fill without any guess: caps and resources one after the other as the level meets them."""
     for index in range(num_classes):
@@ -222,7 +222,7 @@ def _fill_from_nothing(s, num_classes, num_resources, now):
         cls.level = max(0.0, s.resources[cls.limit].level) if cls.limit >= 0 else inf
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _cap_smallest(s, number, now):
     cls = s.classes[number]
     flow = cls.low

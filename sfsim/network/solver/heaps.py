@@ -13,7 +13,7 @@ Algorithmica 1 (1986).
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def meld(links, keys, kind, one, other):
     """Join two heaps; return the root."""
     if one < 0:
@@ -32,7 +32,7 @@ def meld(links, keys, kind, one, other):
     return one
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def insert(links, keys, kind, root, flow, key):
     """Put `flow` in; return the root."""
     child = 3 * kind
@@ -43,7 +43,7 @@ def insert(links, keys, kind, root, flow, key):
     return meld(links, keys, kind, root, flow)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def without_root(links, keys, kind, root):
     """Take the smallest out; return the new root."""
     child = 3 * kind
@@ -73,7 +73,7 @@ def without_root(links, keys, kind, root):
     return rest
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def remove(links, keys, kind, root, flow):
     """Take `flow` out, wherever it is; return the root."""
     rest = without_root(links, keys, kind, flow)

@@ -32,7 +32,7 @@ from sfsim.network.solver.state import (
 _NO_TIME_S = 1e-12
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def two_sum(total, error, term):
     """Add and keep what rounding loses: sums must not drift, nor depend on the order of their terms."""
     result = total + term
@@ -40,7 +40,7 @@ def two_sum(total, error, term):
     return result, error + ((total - (result - virtual)) + (term - virtual))
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def advance_class(s, number, now):
     """Bring a class up to now."""
     cls = s.classes[number]
@@ -57,7 +57,7 @@ def advance_class(s, number, now):
     cls.last = now
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def advance_resource(s, number, now):
     """Bring a resource up to now."""
     resource = s.resources[number]
@@ -70,7 +70,7 @@ def advance_resource(s, number, now):
     resource.last = now
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def left(s, flow, now):
     """Return the bits that a flow still has to send."""
     one = s.flows[flow]
@@ -85,7 +85,7 @@ def left(s, flow, now):
     return one.bits
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def put_capped(s, flow, now, bits):
     """File a flow of `bits` as one that runs at its cap."""
     one = s.flows[flow]
@@ -104,7 +104,7 @@ def put_capped(s, flow, now, bits):
             )
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def put_uncapped(s, flow, now, bits):
     """File a flow of `bits` as one that follows the level of its class."""
     one = s.flows[flow]
@@ -125,7 +125,7 @@ def put_uncapped(s, flow, now, bits):
         cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / one.alone)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def note_sharing(one, bits, now):
     """Count the time that an uncapped flow has lost to others since its mark, and set the mark anew."""
     if one.alone > 0:
@@ -136,7 +136,7 @@ def note_sharing(one, bits, now):
     one.mark_bits = bits
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def take(s, flow, now):
     """Take a flow out of the heaps and sums of its class; return the bits it has left."""
     one = s.flows[flow]
@@ -180,7 +180,7 @@ def take(s, flow, now):
     return bits
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def make_dirty(s, number):
     """Note that the levels around a class have to be found anew."""
     if not s.classes[number].dirty:
@@ -189,7 +189,7 @@ def make_dirty(s, number):
         s.counts[NUM_DIRTY] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _open(s, number, now):
     """A class gets its first flow."""
     cls = s.classes[number]
@@ -220,7 +220,7 @@ def _open(s, number, now):
         resource.head = name
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _close(s, number):
     """A class loses its last flow."""
     cls = s.classes[number]
@@ -240,7 +240,7 @@ def _close(s, number):
             s.crossings[BEFORE, after // width, after % width] = before
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def enter(s, flow, now, bits, own):
     """Put a flow, whose constants are filled in, into its class."""
     one = s.flows[flow]
@@ -281,7 +281,7 @@ def enter(s, flow, now, bits, own):
     make_dirty(s, one.cls)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def leave(s, flow, now):
     """Take a flow out of its class; return the bits it has left."""
     one = s.flows[flow]
@@ -317,7 +317,7 @@ def leave(s, flow, now):
     return bits
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def renew_alone(s, number, now):
     """A capacity of a class has changed: what would its flows have alone?
 
@@ -344,10 +344,26 @@ def renew_alone(s, number, now):
         flow = s.links[flow, LIST_NEXT]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def in_order(s, which):
-    """Sort flows by when they started."""
-    order = np.empty(len(which))
-    for place in range(len(which)):
-        order[place] = s.flows[which[place]].order
-    which[:] = which[np.argsort(order, kind="mergesort")]
+    """Sort flows by when they started, in place: a heap sort, for there is no room to allocate."""
+    count = len(which)
+    for start in range(count // 2 - 1, -1, -1):
+        _sift(s, which, start, count)
+    for end in range(count - 1, 0, -1):
+        which[0], which[end] = which[end], which[0]
+        _sift(s, which, 0, end)
+
+
+@njit(cache=True, _nrt=False)
+def _sift(s, which, root, end):
+    while True:
+        child = 2 * root + 1
+        if child >= end:
+            return
+        if child + 1 < end and s.flows[which[child]].order < s.flows[which[child + 1]].order:
+            child += 1
+        if s.flows[which[root]].order >= s.flows[which[child]].order:
+            return
+        which[root], which[child] = which[child], which[root]
+        root = child

@@ -108,7 +108,7 @@ def _step_at(at, now, tolerance, num_new):
     return step(s, now, tolerance, carray(_pointer(at[26]), (at[27],), np.float64), num_new)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def step(s, now, tolerance, new, num_new):
     """Finish what is due, let arrivals in, share anew; return when to come next.
 
@@ -144,7 +144,7 @@ def step(s, now, tolerance, new, num_new):
     return soonest
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def attach(s, number, flow, bits, now):
     """Give a flow the lanes of its course; return one that another flow has, or NONE."""
     for place in range(s.courses[number].num_lanes):
@@ -160,7 +160,7 @@ def attach(s, number, flow, bits, now):
     return NONE
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def free_lane(s, number, bits, idle, now):
     """Take a lane from the flow that has it, which has `bits` left and was idle for `idle` seconds in all."""
     lane = s.lanes[number]
@@ -169,7 +169,7 @@ def free_lane(s, number, bits, idle, now):
     lane.flow = NONE
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def finish(s, now, tolerance):
     """Take out the flows that have less than `tolerance` seconds to go; add them to `done`."""
     before = num = s.counts[NUM_DONE]
@@ -193,7 +193,7 @@ def finish(s, now, tolerance):
     s.counts[NUM_DONE] = num
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _end(s, flow, now):
     one = s.flows[flow]
     bits = drop(s, flow, now)
@@ -204,7 +204,7 @@ def _end(s, flow, now):
         )
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def solve(s, now):
     """Share anew around all classes that were marked; return when the next flow will be done."""
     s.counts[NUM_OUT] = 0
@@ -225,7 +225,7 @@ def solve(s, now):
     return soonest
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _solve_around(s, number, now):
     num_classes, num_resources = _component(s, number)
     for index in range(num_classes):
@@ -239,7 +239,7 @@ def _solve_around(s, number, now):
     _apply(s, num_classes, num_resources, now)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _component(s, number):
     """Collect the active classes and the resources that hang together with a class."""
     stamp = s.counts[STAMP]
@@ -275,7 +275,7 @@ def _component(s, number):
     return num_classes, num_resources
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _apply(s, num_classes, num_resources, now):
     """Draw the consequences of new levels: next finishes, use of resources, and who is in the way of whom."""
     for index in range(num_resources):
@@ -310,13 +310,13 @@ def _apply(s, num_classes, num_resources, now):
         _check_cell(s, s.scratch[1, index])
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _is_roomy(resource):
     """Can all flows of a resource have their largest rates at once?"""
     return resource.num_peakless == 0 and resource.peaks <= resource.budget * (1 - 1e-9)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _call_out(s, at):
     """List the flows that run at their own pace over a resource that may become full."""
     width = s.crossings.shape[2]
@@ -335,7 +335,7 @@ def _call_out(s, at):
         crossing = s.crossings[AFTER, number, place]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _check_cell(s, number):
     """Note resources that would hold a flow back whose class only asks its cell."""
     cls = s.classes[number]
@@ -351,7 +351,7 @@ def _check_cell(s, number):
             s.counts[NUM_CROWDED] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def note_first(s, flow, now):
     """Note the instant at which a flow has a rate for the first time."""
     one = s.flows[flow]
@@ -361,7 +361,7 @@ def note_first(s, flow, now):
             one.first = now
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def rate(s, flow):
     """Return the rate that a flow has now (0 for one that runs at its own pace)."""
     one = s.flows[flow]
@@ -372,7 +372,7 @@ def rate(s, flow):
     return 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def settle(s, now):
     """Bring all integrals up to now."""
     for place in range(s.counts[NUM_ACTIVE]):
@@ -382,7 +382,7 @@ def settle(s, now):
             advance_resource(s, s.crossings[AT, number, step], now)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def set_budget(s, at, budget, now):
     """Change the capacity of a resource."""
     advance_resource(s, at, now)
@@ -397,7 +397,7 @@ def set_budget(s, at, budget, now):
         crossing = s.crossings[AFTER, number, place]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def change(s, flow, number, cap, peak, own, now):
     """Give a flow another class, another cap, or its own pace (or take that away); return its bits left.
 
@@ -413,7 +413,7 @@ def change(s, flow, number, cap, peak, own, now):
     return bits
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def drop(s, flow, now):
     """Take a flow out for good, and from its lanes; return the bits it has left."""
     bits = leave(s, flow, now)
@@ -424,7 +424,7 @@ def drop(s, flow, now):
     return bits
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def credit(s, flow, bits):
     """Add bits that a flow has sent at its own pace to the resources it crosses."""
     number = s.flows[flow].cls
@@ -432,7 +432,7 @@ def credit(s, flow, bits):
         s.resources[s.crossings[AT, number, place]].carried += bits
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def is_roomy(s, number):
     """Can all flows on all resources of a class have their largest rates at once?"""
     for place in range(s.classes[number].length):
@@ -441,7 +441,7 @@ def is_roomy(s, number):
     return s.classes[number].cell < 0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def sharing(s, flow, now):
     """Return the seconds that a flow has lost to others until now."""
     one = s.flows[flow]
@@ -450,7 +450,7 @@ def sharing(s, flow, now):
     return one.sharing
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def enter_cell(s, flow, course, number, cap, weight, cost, solo, order, bits, now):
     """Let a flow in that shares a cell: `cost` and `solo` as in the table of flows."""
     one = s.flows[flow]
@@ -462,7 +462,7 @@ def enter_cell(s, flow, course, number, cap, weight, cost, solo, order, bits, no
     enter(s, flow, now, bits, False)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def change_cell(s, which, numbers, caps, weights, costs, solos, now):
     """Give many flows another class, cap, weight, cost and rate alone on the air."""
     for place in range(len(which)):
@@ -476,7 +476,7 @@ def change_cell(s, which, numbers, caps, weights, costs, solos, now):
         note_first(s, flow, now)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def enter_paced(s, flow, course, number, peak, weight, order, bits, now):
     """Let a flow in that runs at its own pace, never faster than `peak`."""
     one = s.flows[flow]
