@@ -74,7 +74,7 @@ class MessageNetwork(Generic[LinkT]):
             (source, destination): self._link(source, destination, data["link"])
             for source, destination, data in graph.edges(data=True)
         }
-        self._inboxes = {party: Inbox(env) for party in hosts}
+        self._inboxes: dict[str, Inbox] = {}  # made when somebody asks or sends
         self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
         self._ways: dict[tuple[str, str], Way[LinkT]] = {}
@@ -85,7 +85,10 @@ class MessageNetwork(Generic[LinkT]):
     def inbox(self, party: str) -> Inbox:
         """Return where messages to `party` arrive."""
         self._check_party(party)
-        return self._inboxes[party]
+        inbox = self._inboxes.get(party)
+        if inbox is None:
+            inbox = self._inboxes[party] = Inbox(self._env)
+        return inbox
 
     def send(self, source: str, destination: str, outgoing: Outgoing) -> simpy.Event:
         """Start to send; the event fires with the `Message` once it stands in the destination's inbox.
@@ -178,7 +181,7 @@ class MessageNetwork(Generic[LinkT]):
             direction=_direction(source in self._clients, destination in self._clients),
             latency_s=sum(link.latency_s for link in links),
             lossy=any(link.loss is not None for link in links),
-            inbox=self._inboxes[destination],
+            inbox=self.inbox(destination),
         )
         return way
 

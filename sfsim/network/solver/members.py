@@ -7,7 +7,6 @@ Every function that changes a class expects it to be advanced to now, so that no
 
 from math import inf
 
-import numpy as np
 from numba import njit
 
 from sfsim.network.solver.heaps import insert, remove
