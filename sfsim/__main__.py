@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sfsim import __version__
-from sfsim.errors import ConfigError, ResultsError, SfsimError
+from sfsim.errors import ConfigError, SfsimError
+from sfsim.files import writing
 
 # Everything else is imported by the verb that needs it: `sfsim --help` answers at once.
 
@@ -115,13 +116,18 @@ def check(
     file: File,
     data_root: DataRoot = None,
     set_: Set = None,
-    graph: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the network.")] = None,
+    graph: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="Draw the network: .png, .svg or .pdf.")
+    ] = None,
 ) -> None:
     """Validate a scenario and show the world that it describes."""
     from sfsim import console
     from sfsim.preview import preview
+    from sfsim.report.style import picture_kind
     from sfsim.scenario import load
 
+    if graph:
+        picture_kind(graph)
     scenario = load(file, overrides=_overrides(set_))
     console.preview(preview(scenario, data_root))
     for remark in scenario.remarks():
@@ -149,10 +155,8 @@ def schema(
     if out is None:
         print(text)
     else:
-        try:
+        with writing(out):
             out.write_text(text + "\n")
-        except OSError as error:
-            raise ResultsError(f"{out}: cannot be written ({error.strerror})") from None
 
 
 @app.command("report")
@@ -234,7 +238,7 @@ def decode(
 @show_app.command()
 def channel(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Channel or loss (TOML).")],
-    out: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Draw it: .png, .svg or .pdf.")] = None,
     seconds: Annotated[
         float | None,
         typer.Option(min=1e-6, help="How long.  [default: one period of a trace, else a minute]"),
@@ -246,7 +250,10 @@ def channel(
     """Rate, SNR and loss over time; mean rate, share of outage and mean length of a burst."""
     from sfsim import console
     from sfsim.channel.survey import show
+    from sfsim.report.style import picture_kind
 
+    if out:
+        picture_kind(out)
     facts, picture = show(file, seconds, packets, seed)
     if as_json:
         import json
@@ -288,7 +295,8 @@ def bench_cell(
     from sfsim import console
     from sfsim.network.cell.bench import bench
 
-    rows = bench(cell, out)
+    with writing(out):
+        rows = bench(cell, out)
     console.line(f"{len(rows)} messages, the last one complete at {max(row[2] for row in rows):g} s: {out}")
 
 

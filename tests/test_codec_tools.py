@@ -67,14 +67,14 @@ def test_bad_input(tmp_path: Path) -> None:
             encode_file(tmp_path / name, int8, out)
         assert text in str(caught.value)
         assert not out.exists()
-    with pytest.raises(SfsimError, match="No such file or directory, expected a file that can be written"):
-        encode_file(tmp_path / "floats.npy", int8, tmp_path / "no" / "where")
+    with pytest.raises(SfsimError, match=r"where: cannot be written \((File exists|Not a directory)\)"):
+        encode_file(tmp_path / "floats.npy", int8, tmp_path / "floats.npy" / "where")
     with pytest.raises(SfsimError, match="out: found no such file, expected a payload"):
         decode_file(out, int8, tmp_path / "y.npy")
     encode_file(tmp_path / "floats.npy", int8, out)
     with pytest.raises(SfsimError, match="out: payload was made by codec 'uniform', expected 'zeros'"):
         decode_file(out, CATALOGUE / "zeros.toml", tmp_path / "y.npy")
-    with pytest.raises(SfsimError, match="expected a file that can be written"):
-        decode_file(out, int8, tmp_path / "no" / "where")
+    with pytest.raises(SfsimError, match="where: cannot be written"):
+        decode_file(out, int8, out / "where")
     with pytest.raises(SfsimError, match="no such file"):
         decode_file(out, tmp_path / "none.toml", tmp_path / "y.npy")

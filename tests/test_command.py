@@ -253,9 +253,35 @@ def test_schema(sfsim: Callable[..., Said]) -> None:
     assert "global_rounds" in json.loads(said.out)["properties"]
     assert sfsim("schema", "--out", "schema.json").code == 0
     assert Path("schema.json").read_text() == said.out
-    assert sfsim("schema", "--out", "no/where.json").err == (
-        "error: no/where.json: cannot be written (No such file or directory)\n"
-    )
+
+
+def test_folders_are_made_wherever_a_file_is_asked_for(sfsim: Callable[..., Said]) -> None:
+    np.save("x.npy", np.ones(9, np.float32))
+    Path("file").write_text("")
+    for number, arguments in enumerate(
+        (
+            ("codec", "encode", "x.npy", "--codec", INT8),
+            ("codec", "decode", "new0/payload", "--codec", INT8),
+            ("schema",),
+            ("show", "channel", ROOT / "channels" / "dsl.toml"),
+            ("report", run_directory(Path("a")).directory),
+        )
+    ):
+        name = "picture.png" if "show" in arguments else "payload"
+        assert sfsim(*arguments, "--out", f"new{number}/{name}").code == 0
+        assert Path(f"new{number}/{name}").is_file()
+        said = sfsim(*arguments, "--out", f"file/{name}")
+        assert said.code == 2 and said.err.startswith(f"error: file/{name}: cannot be written (")
+
+
+def test_a_picture_has_an_ending_that_can_be_drawn(sfsim: Callable[..., Said]) -> None:
+    text = "x.txt: found a name that ends in '.txt', expected one that ends in .png, .svg or .pdf"
+    assert sfsim("check", QUICKSTART, "--graph", "x.txt") == Said(2, "", f"error: {text}\n")
+    dsl = ROOT / "channels" / "dsl.toml"
+    assert sfsim("show", "channel", dsl, "--out", "x.txt", "--json").err == f"error: {text}\n"
+    assert sfsim("show", "channel", dsl, "--out", "x.svg").code == 0
+    assert Path("x.svg").read_text().startswith("<?xml")
+    assert {path.name for path in Path().iterdir()} == {"x.svg"}
 
 
 def test_codec_there_and_back(sfsim: Callable[..., Said]) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sfsim import seeds
 from sfsim.codec.loading import load
 from sfsim.errors import CodecError, ConfigError, did_you_mean
+from sfsim.files import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
         encoded = codec.encode(x, rng, training=seed is not None, name=x_npy.name)
     except CodecError as error:
         raise CodecError(f"{x_npy}: {error}") from None
-    _write(out, encoded.payload)
+    with writing(out):
+        out.write_bytes(encoded.payload)
     size = len(encoded.payload)
     back = codec.decode(encoded.payload)
     finite = np.isfinite(x) & np.isfinite(back)
@@ -93,11 +95,8 @@ def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
         x = codec.decode(data)
     except CodecError as error:
         raise CodecError(f"{payload}: {error}") from None
-    try:
-        with out.open("wb") as file:  # np.save would append .npy to a path of another name
-            np.save(file, x)
-    except OSError as error:
-        raise ConfigError(str(out), str(error.strerror), "a file that can be written") from None
+    with writing(out), out.open("wb") as file:  # np.save would append .npy to a path of another name
+        np.save(file, x)
     return DecodeReport(
         codec=codec.name,
         shape=x.shape,
@@ -110,7 +109,7 @@ def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
 
 
 def _check_other(out: Path, *inputs: Path) -> None:
-    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+    if out.is_file() and any(path.exists() and out.samefile(path) for path in inputs):
         raise ConfigError(f"--out {out}", "a file that is read", "another file: it would be overwritten")
 
 
@@ -134,10 +133,3 @@ def _read(path: Path, expected: str) -> bytes:
         raise ConfigError(str(path), "no such file", expected, did_you_mean(path.name, names)) from None
     except OSError as error:
         raise ConfigError(str(path), str(error.strerror), expected) from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(str(path), str(error.strerror), "a file that can be written") from None

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfsim.errors import ResultsError
+from sfsim.files import writing
 from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
 from sfsim.report.style import save
 from sfsim.report.tables import (
@@ -63,11 +63,9 @@ def report(results: Sequence["Result"], out: Path) -> Path:
     ResultsError
         `out` cannot be written.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html(results), encoding="utf-8")
-    except OSError as error:
-        raise ResultsError(f"{out}: cannot be written ({error.strerror or error})") from error
+    text = html(results)
+    with writing(out):
+        out.write_text(text, encoding="utf-8")
     return out
 
 
