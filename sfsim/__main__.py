@@ -7,6 +7,8 @@ Exit codes: 0, also for a target that was missed; 2 for anything a user can caus
 import os
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -94,9 +96,10 @@ def run(
         from sfsim import simulation  # torch: seconds, so the progress is shown before
 
         jobs = len(os.sched_getaffinity(0)) if jobs is None else jobs
-        result = simulation.run(
-            scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
-        )
+        with _tables_of(file):
+            result = simulation.run(
+                scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
+            )
     page = None
     if report:
         from sfsim import report as reports
@@ -129,7 +132,9 @@ def check(
     if graph:
         picture_kind(graph)
     scenario = load(file, overrides=_overrides(set_))
-    console.preview(preview(scenario, data_root))
+    with _tables_of(file):
+        world = preview(scenario, data_root)
+    console.preview(world)
     for remark in scenario.remarks():
         console.line(f"note: {remark}", "yellow")
     if graph:
@@ -298,6 +303,17 @@ def bench_cell(
     with writing(out):
         rows = bench(cell, out)
     console.line(f"{len(rows)} messages, the last one complete at {max(row[2] for row in rows):g} s: {out}")
+
+
+@contextmanager
+def _tables_of(file: Path) -> Iterator[None]:
+    """Name the file too, where only data and model can tell what is wrong with a scenario's table."""
+    try:
+        yield
+    except ConfigError as error:
+        if not error.place.startswith("["):
+            raise
+        raise ConfigError(f"{file}, {error.place}", error.found, error.expected, error.hint) from None
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -348,7 +348,46 @@ def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said])
         "note: target: hold = 30 cannot be reached in a run with 25 evaluations\n"
     )
     said = sfsim("check", QUICKSTART, "--set", "clients.pi.device.memory_bytes=1000")
-    assert said.code == 2 and said.out == "" and said.err.startswith('error: [clients "pi"]: found ')
+    assert said.code == 2 and said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            "clients.pi.device.memory_bytes=1000",
+            '[clients "pi" device] memory_bytes: found the client-side model',
+        ),
+        (
+            "main_server.device.memory_bytes=9",
+            "[main_server.device] memory_bytes: found 6 copies of the server-side",
+        ),
+        (
+            'partition={kind="counts",counts=[1000,1000,1,1,1,1]}',
+            "[partition] counts: found 2004 examples in all, expected at most the 1222 of the training split",
+        ),
+        (
+            "clients.pi.count=9000",
+            "[partition]: found 1222 training examples, expected at least one training",
+        ),
+        (
+            'partition={kind="dirichlet",alpha=0.01,min_examples=200}',
+            "[partition] alpha: found 0.01, with which none of 1000 draws gave each of 6 clients 200 examples",
+        ),
+        (
+            "data.test_fraction=0.9999",
+            "[data] test_fraction, validation_fraction: found shares that leave none",
+        ),
+        ('model={kind="cnn",width=1000000}', "[model] width: found 1000000, with which the weights take"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_what_only_data_and_model_tell_names_file_and_table(
+    sfsim: Callable[..., Said], verb: str, change: str, text: str
+) -> None:
+    said = sfsim(verb, QUICKSTART, "--set", change)
+    assert said.code == 2 and said.out == "" and said.err.startswith(f"error: {QUICKSTART}, {text}")
+    assert not list(Path().iterdir())
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
