@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sfsim import __version__
-from sfsim.errors import SimulationError
+from sfsim.errors import ConfigError, ResultsError, SimulationError
 from sfsim.results import Progress, Result, claim, write
 from sfsim.scenario import scenario_hash
 
@@ -122,7 +122,15 @@ def _goal(scenario: Scenario) -> float:
     target = scenario.target
     if target is None:
         return math.inf
-    return target.value * (Result(target.relative_to).best(target.metric) if target.relative_to else 1.0)
+    if target.relative_to is None:
+        return target.value
+    try:
+        return target.value * Result(target.relative_to).best(target.metric)
+    except ResultsError as error:
+        expected = f"a run that measured {target.metric}"
+        raise ConfigError(
+            "[target] relative_to", f"a baseline that cannot be used ({error})", expected
+        ) from None
 
 
 def _on_round(
@@ -152,8 +160,6 @@ def _reached(values: list[float], target: float, hold: int) -> bool:
 
 def _check_machine(device: str, jobs: int) -> None:
     import torch
-
-    from sfsim.errors import ConfigError
 
     if jobs < 1:
         raise ConfigError("--jobs", str(jobs), "a whole number of at least 1")

@@ -308,6 +308,11 @@ CASES = {
         'name = "pi"',
         "a.toml, [clients \"pi\"] name: found a second group 'pi', expected a name that no other group has",
     ),
+    "baseline that is no run": (
+        "[codecs]",
+        '[target]\nmetric = "accuracy"\nvalue = 0.9\nrelative_to = "codecs"\n[codecs]',
+        "a.toml, [target] relative_to: found 'codecs', expected the directory of a finished run (with summary.json)",
+    ),
     "baseline that does not exist": (
         "[codecs]",
         '[target]\nmetric = "accuracy"\nvalue = 0.9\nrelative_to = "runs/a"\n[codecs]',

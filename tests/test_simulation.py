@@ -9,7 +9,7 @@ from worlds import ACCESS, clients, coded, scenario
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
 from sfsim.codec import Cast
-from sfsim.errors import ConfigError, ResultsError
+from sfsim.errors import ConfigError
 from sfsim.learning.declarations import Cnn
 from sfsim.results import Progress
 from sfsim.scenario import Scenario, Target
@@ -40,8 +40,15 @@ def test_a_target_may_be_relative_to_a_baseline(tmp_path: Path) -> None:
     other = sfsim.run(reachable(value=0.5, relative_to=baseline.directory, stop=True), out=tmp_path / "other")
     reached = other.time_to()
     assert reached.reached and reached.target == pytest.approx(0.5 * baseline.best())
-    with pytest.raises(ResultsError, match="found no run, expected a run directory"):
-        sfsim.run(reachable(relative_to=tmp_path / "nowhere"), out=tmp_path / "third")
+    with pytest.raises(
+        ConfigError, match=r"^Scenario, \[target\] relative_to: found 'nowhere', expected the"
+    ):
+        reachable(relative_to=tmp_path / "nowhere")
+    (baseline.directory / "evaluations.parquet").unlink()
+    with pytest.raises(
+        ConfigError, match=r"^\[target\] relative_to: found a baseline that cannot be used \("
+    ):
+        sfsim.run(reachable(relative_to=baseline.directory), out=tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
 
