@@ -13,7 +13,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sfsim import __version__
-from sfsim.errors import ConfigError, ResultsError, SimulationError
+from sfsim.errors import ConfigError, Diverged, ResultsError, SimulationError
+from sfsim.ledger import EvaluationRecord
 from sfsim.results import Progress, Result, claim, write
 from sfsim.scenario import scenario_hash
 
@@ -84,7 +85,7 @@ def run(
         directory = claim(None if out is None else Path(out), scenario.name, digest)
         if progress:
             progress(Progress(0, scenario.global_rounds, 0.0))
-        _simulate(world)
+        notes = _simulate(scenario, world)
     finally:
         if world is not None:
             world.workload.close()
@@ -96,16 +97,23 @@ def run(
         scenario_hash=digest,
         environment=_environment(device, jobs, started_s),
         target=scenario.target,
-        notes=worlds.notes(scenario, world),
+        notes=[*notes, *worlds.notes(scenario, world)],
     )
     return Result(written)
 
 
-def _simulate(world: World) -> None:
-    env = world.env
+def _simulate(scenario: Scenario, world: World) -> list[str]:
+    """Run a world to its end, and return what there is to say about that end."""
+    env, notes = world.env, []
     everybody = env.all_of(world.processes)
     try:
         env.run(until=everybody | world.over)
+    except Diverged as error:
+        # A result like a missed target: what happened until now is kept.
+        notes.append(str(error))
+        split = "validation" if len(world.workload.setting.dataset.validation) else "test"
+        nan = EvaluationRecord(error.round, env.now, split, "on", _metric(scenario), math.nan, "")
+        world.ledger.evaluations.append(nan)
     except RuntimeError as error:
         # SimPy's word for an empty schedule: somebody waits for what nobody will send.
         if "scheduled events" not in str(error):
@@ -115,6 +123,14 @@ def _simulate(world: World) -> None:
         ) from None
     world.network.finish()
     world.network.check_conservation()
+    return notes
+
+
+def _metric(scenario: Scenario) -> str:
+    """The headline metric."""
+    if scenario.target:
+        return scenario.target.metric
+    return "mji" if scenario.data.task == "segmentation" else "accuracy"
 
 
 def _goal(scenario: Scenario) -> float:
@@ -140,8 +156,7 @@ def _on_round(
     round: int,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    target = scenario.target
-    metric = target.metric if target else ("mji" if scenario.data.task == "segmentation" else "accuracy")
+    target, metric = scenario.target, _metric(scenario)
     values = [
         row.value
         for row in world.ledger.evaluations

@@ -1,18 +1,23 @@
 """sfsim.run from Python: targets, early end, notes, refusals."""
 
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from worlds import ACCESS, clients, coded, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
-from sfsim.codec import Cast
+from sfsim.codec import Cast, Uniform
 from sfsim.errors import ConfigError
-from sfsim.learning.declarations import Cnn
+from sfsim.learning.declarations import Cnn, Sgd
+from sfsim.report import report
+from sfsim.report.tables import outcome
 from sfsim.results import Progress
-from sfsim.scenario import Scenario, Target
+from sfsim.scenario import Codecs, ModelCodec, Scenario, Target
 
 
 def reachable(**target: object) -> Scenario:
@@ -81,6 +86,38 @@ def test_values_beyond_a_codecs_range_are_reported(tmp_path: Path, monkeypatch: 
     ).notes
     assert len(notes) == 1
     assert notes[0].startswith("codec smashed_up: ") and "were beyond its range" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("slots", "text"),
+    [
+        (
+            {"smashed_up": Uniform(bits=8)},
+            r"^diverged in round 1: smashed_up of c-\d, minibatch \d: tensor: found",
+        ),
+        (
+            {"client_model_up": ModelCodec(codec=Uniform(bits=8), of="weights")},
+            r"^diverged in round 1: client model: tensor 'front_end\..*': found nan",
+        ),
+    ],
+)
+def test_a_run_that_diverges_is_a_result(tmp_path: Path, slots: dict[str, Any], text: str) -> None:
+    wild = reachable(hold=1)
+    wild = replace(wild, optimiser=Sgd(learning_rate=1e20), codecs=Codecs(**slots), model=Cnn(width=4))
+    result = sfsim.run(wild, out=tmp_path / "run")
+    assert re.match(text, result.notes[0])
+    assert math.isnan(result.evaluations["value"].iloc[-1]) and result.evaluations["round"].iloc[-1] == 1
+    assert not result.messages.empty and not result.computations.empty
+    reached = result.time_to()
+    assert reached.diverged and not reached.reached
+    assert "no evaluation gave a number: diverged" in outcome(result)
+    assert report([result], tmp_path / "report.html").exists()
+
+
+def test_where_every_codec_carries_nan_it_is_measured(tmp_path: Path) -> None:
+    wild = replace(reachable(), optimiser=Sgd(learning_rate=1e20))
+    result = sfsim.run(wild, out=tmp_path / "run")
+    assert len(result.rounds) == 4 and result.time_to().diverged
 
 
 def test_progress_counts_rounds_in_simulated_time(tmp_path: Path) -> None:
