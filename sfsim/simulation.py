@@ -16,10 +16,9 @@ from sfsim import __version__
 from sfsim.errors import ConfigError, Diverged, ResultsError, SimulationError
 from sfsim.ledger import EvaluationRecord
 from sfsim.results import Progress, Result, claim, write
-from sfsim.scenario import scenario_hash
+from sfsim.scenario import Scenario, scenario_hash
 
 if TYPE_CHECKING:
-    from sfsim.scenario import Scenario
     from sfsim.world import World
 
 _VERSIONS = ("simpy", "torch", "numpy", "networkx", "pandas", "pyarrow", "compressai")
@@ -67,6 +66,11 @@ def run(
     from sfsim import world as worlds
 
     started_s = perf_counter()
+    if not isinstance(scenario, Scenario):
+        hint = (
+            f"Write sfsim.run(sfsim.load({str(scenario)!r}))." if isinstance(scenario, str | Path) else None
+        )
+        raise ConfigError("sfsim.run", repr(scenario), "a Scenario", hint)
     _check_machine(device, jobs)
     goal = _goal(scenario)
     root = data_root if data_root is not None else os.environ.get("SFSIM_DATA")

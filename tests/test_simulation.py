@@ -127,6 +127,14 @@ def test_progress_counts_rounds_in_simulated_time(tmp_path: Path) -> None:
     assert seen[1].time_s < seen[2].time_s and seen[2].metric == "accuracy"
 
 
+def test_a_path_is_no_scenario() -> None:
+    with pytest.raises(ConfigError) as caught:
+        sfsim.run("x.toml")  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "sfsim.run: found 'x.toml', expected a Scenario. Write sfsim.run(sfsim.load('x.toml'))."
+    )
+
+
 @pytest.mark.parametrize(
     "options, text",
     [
