@@ -204,7 +204,11 @@ def calibrate(
     from sfsim import console
     from sfsim.device.calibrate import calibrate as measure
 
-    console.facts(measure(out, name, device))
+    profile = measure(out, name, device)
+    console.facts(profile)
+    if profile.efficiency == 1:
+        busy = "the matrix product, which should be the peak, was slower than the training step"
+        console.line(f"note: efficiency 1: {busy}; measure again when nothing else runs", "yellow")
     console.line(f"profile: {out}")
 
 

@@ -3,11 +3,12 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,26 @@ def test_calibrate_shows_the_profile(sfsim: Callable[..., Said], monkeypatch: py
     monkeypatch.setattr(calibrate, "calibrate", measure)
     said = sfsim("calibrate", "--out", "mine.toml", "--name", "mine")
     assert said.code == 0 and "peak flops:" in said.out and said.out.endswith("profile: mine.toml\n")
+    assert not re.search(r"None|[()']\n", said.out) and "throttling" not in said.out
+    assert "estimated: efficiency, " in said.out and "note:" not in said.out
+
+
+def test_calibrate_explains_an_efficiency_of_one(
+    sfsim: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfsim.device import calibrate, load
+
+    slow = replace(load(ROOT / "scenarios" / "devices" / "laptop-cpu.toml"), efficiency=1.0)
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_: slow)
+    said = sfsim("calibrate")
+    assert "note: efficiency 1: the matrix product, which should be the peak, was slower" in said.out
+
+
+def test_the_readme_writes_into_runs_only() -> None:
+    text = (ROOT / "README.md").read_text()
+    written = re.findall(r"--(?:out|graph) (\S+)|np\.save\(\"(\S+?)\"", text)
+    assert len(written) >= 7 and all((a or b).startswith("runs/") for a, b in written)
+    assert "runs/x.npy --codec" in text
 
 
 def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said]) -> None:

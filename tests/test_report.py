@@ -142,10 +142,35 @@ def test_tables(tmp_path: Path) -> None:
     assert delay_table(run).rows[-1] == ("total", "37.8 s", "100.0 %", "")
     assert ("waiting at the barrier", "15.2 s", "40.3 %", "laptop: 27.4 s") in delay_table(run).rows
     assert link_table(run).rows[0] == ("pi → core", "45.12 kB", "31.8 %", "30.08 kbit/s", "16", "0")
-    assert codecs(run) == (
-        "client model down: fp32, smashed data up: uniform-8bit, gradient down: uniform-8bit, "
-        "client model up: fp32"
-    )
+    assert codecs(run) == "FG: uniform-8bit"
+
+
+@pytest.mark.parametrize(
+    ("used", "text"),
+    [
+        ({}, "-"),
+        ({("smashed data", "up"): "ms", ("gradient", "down"): "ms"}, "ms"),
+        ({("smashed data", "up"): "ms", ("gradient", "down"): "fp32"}, "F: ms"),
+        (
+            {("smashed data", "up"): "fp32", ("gradient", "down"): "ms", ("client model", "up"): "fp32"},
+            "G: ms",
+        ),
+        (
+            {("smashed data", "up"): "ms", ("smashed data", "down"): "fp32", ("gradient", "down"): "fp32"},
+            "smashed_up: ms",
+        ),
+        (
+            {("smashed data", "up"): "ms", ("gradient", "down"): "int8", ("client model", "peer"): "fp32"},
+            "smashed_up: ms, gradient_down: int8",
+        ),
+    ],
+)
+def test_codecs_in_a_few_words(tmp_path: Path, used: dict[tuple[str, str], str], text: str) -> None:
+    book = Ledger()
+    for (kind, direction), codec in used.items():
+        book.messages.append(message("a", "b", 0, 1, kind=kind, direction=direction, codec=codec))
+    out = write(tmp_path / "a", book, scenario_table={"name": "x"}, scenario_hash="h", environment={})
+    assert codecs(Result(out)) == text
 
 
 def test_outcomes_in_words(tmp_path: Path) -> None:
