@@ -127,6 +127,15 @@ def test_progress_counts_rounds_in_simulated_time(tmp_path: Path) -> None:
     assert seen[1].time_s < seen[2].time_s and seen[2].metric == "accuracy"
 
 
+def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[1]
+    block = (root / "docs" / "python.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(block.replace('"scenarios/', f'"{root}/scenarios/'), names := {})  # type: ignore[var-annotated]
+    assert (tmp_path / "runs" / "two-rounds" / "report.html").exists()
+    assert len(names["result"].rounds) == 2
+
+
 def test_a_path_is_no_scenario() -> None:
     with pytest.raises(ConfigError) as caught:
         sfsim.run("x.toml")  # type: ignore[arg-type]
