@@ -25,8 +25,9 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     assert report.payload_bytes == decoded.payload_bytes == payload.stat().st_size
     assert report.ratio == pytest.approx(X.nbytes / report.payload_bytes)
     assert report.bits_per_element == pytest.approx(8 * report.payload_bytes / X.size)
-    assert report.l2_error == pytest.approx(np.linalg.norm(y.astype(float) - X))
-    assert report.max_error == pytest.approx(np.abs(y.astype(float) - X).max())
+    assert report.l2_error_absolute == pytest.approx(np.linalg.norm(y.astype(float) - X))
+    assert report.l2_error_relative == pytest.approx(report.l2_error_absolute / np.linalg.norm(X))
+    assert report.max_error_absolute == pytest.approx(np.abs(y.astype(float) - X).max())
 
 
 def test_without_a_seed_it_is_plain(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_without_a_seed_it_is_plain(tmp_path: Path) -> None:
 def test_saturation_is_reported(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([1e5, np.nan, np.inf, 2], np.float32))
     report = encode_file(tmp_path / "x.npy", CATALOGUE / "fp16.toml", tmp_path / "p")
-    assert report.saturated == 1 and report.max_error == 1e5 - 65504
+    assert report.saturated == 1 and report.max_error_absolute == 1e5 - 65504
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from sfsim.report.delays import PARTS
 from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
 from sfsim.report.tables import (
     bytes_table,
+    client_table,
     codecs,
     compare_table,
     delay_table,
@@ -141,6 +142,9 @@ def test_tables(tmp_path: Path) -> None:
     )
     assert delay_table(run).rows[-1] == ("total", "37.8 s", "100.0 %", "")
     assert ("waiting at the barrier", "15.2 s", "40.3 %", "laptop: 27.4 s") in delay_table(run).rows
+    head, rows = client_table(run).head, {row[0]: row[1:] for row in client_table(run).rows}
+    assert set(rows) == set(CLIENTS)
+    assert rows["laptop"][head.index("waiting at the barrier") - 1] == "27.4 s"
     assert link_table(run).rows[0] == ("pi → core", "45.12 kB", "31.8 %", "30.08 kbit/s", "16", "0")
     assert codecs(run) == "FG: uniform-8bit"
 
@@ -244,6 +248,7 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert set(re.findall(r'src="(.{10})', page)) == {"data:image"}
     assert not re.search(r"<(script|link|iframe)|https?://(?!www.w3.org)|@import|url\(", page)
     assert page.count("<img alt=") == 3 + 2 * 2
+    assert page.count("Client by client") == 2 and '<td>laptop</td><td class="n">' in page
     assert "accuracy 0.8 reached at 28.3 s" in page and "not reached in 4 rounds" in page
     assert "a loss rate is configured and no packet was lost" in page
     assert report([run, other], tmp_path / "again.html").read_text() == page

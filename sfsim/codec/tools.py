@@ -15,7 +15,11 @@ from sfsim.files import writing
 
 @dataclass(frozen=True, slots=True)
 class EncodeReport:
-    """What encoding a file gave. Errors are over the values that are finite at both ends."""
+    """What encoding a file gave.
+
+    Errors are over the values that are finite at both ends: the norm of the difference, the same over the norm
+    of what was encoded (NaN for zeros), and the largest difference.
+    """
 
     codec: str
     shape: tuple[int, ...]
@@ -26,8 +30,9 @@ class EncodeReport:
     bits_per_element: float
     estimated_bits: float
     saturated: int
-    l2_error: float
-    max_error: float
+    l2_error_absolute: float
+    l2_error_relative: float
+    max_error_absolute: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
     back = codec.decode(encoded.payload)
     finite = np.isfinite(x) & np.isfinite(back)
     difference = back[finite].astype(np.float64) - x[finite]
+    l2_error, norm = (float(np.linalg.norm(values)) for values in (difference, x[finite].astype(np.float64)))
     return EncodeReport(
         codec=codec.name,
         shape=x.shape,
@@ -81,8 +87,9 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
         bits_per_element=8 * size / max(x.size, 1),
         estimated_bits=encoded.estimated_bits,
         saturated=encoded.saturated,
-        l2_error=float(np.sqrt(np.sum(difference**2))),
-        max_error=float(np.abs(difference).max(initial=0.0)),
+        l2_error_absolute=l2_error,
+        l2_error_relative=l2_error / norm if norm else float("nan"),
+        max_error_absolute=float(np.abs(difference).max(initial=0.0)),
     )
 
 

@@ -14,6 +14,7 @@ from sfsim.report.style import save
 from sfsim.report.tables import (
     Table,
     bytes_table,
+    client_table,
     compare_table,
     delay_table,
     labels,
@@ -92,12 +93,13 @@ def html(results: Sequence["Result"]) -> str:
     parts += ["<h2>Where the simulated seconds went</h2>", _image(*pictures["delays"])]
     for result, label in zip(results, labels(results), strict=True):
         own = pictures if len(results) == 1 else _own_pictures(result)
-        heading = "h2" if len(results) == 1 else "h3"
+        heading, small = ("h2", "h3") if len(results) == 1 else ("h3", "h4")
         if len(results) > 1:
             parts += [f"<h2>{escape(label)}</h2>", _small(result)]
             parts += [f'<p class="verdict">{escape(outcome(result))}</p>', *_notes(result)]
             parts.append("<h3>Where the simulated seconds went</h3>")
-        parts.append(_table(delay_table(result)))
+        parts += [_table(delay_table(result)), f"<{small}>Client by client</{small}>"]
+        parts.append(_table(client_table(result)))
         parts += [f"<{heading}>Bytes by kind and direction</{heading}>", _table(bytes_table(result))]
         parts += [f"<{heading}>Timelines</{heading}>", _image(*own["timelines"])]
         parts += [f"<{heading}>Links</{heading}>", _image(*own["links"]), _table(link_table(result))]

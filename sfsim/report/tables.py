@@ -109,6 +109,15 @@ def delay_table(result: "Result") -> Table:
     return Table("Where the simulated seconds went", head, rows, frozenset({1, 2}))
 
 
+def client_table(result: "Result") -> Table:
+    """Return each client's seconds by part; a row adds up to the run."""
+    parts = [row for row in where_time_went(result) if row.mean_s > 1e-9 * result.end_s]
+    clients = list(parts[0].by_client_s) if parts else []
+    rows = [(name, *(seconds(row.by_client_s[name]) for row in parts)) for name in clients]
+    head = ("client", *(row.part for row in parts))
+    return Table("Seconds of each client", head, rows, frozenset(range(1, len(head))))
+
+
 def link_table(result: "Result") -> Table:
     """Return one row per directed link that carried anything, busiest first."""
     rows: list[tuple[str, ...]] = []
