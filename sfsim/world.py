@@ -194,14 +194,14 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
         largest = max(largest, batch)
         parts = setting.clients[name].parts
         needed = sum(prices.memory_bytes(part, batch, scenario.optimiser) for part in parts)
-        check_memory(
-            group.device, needed, f"the client-side model with {batch} examples", f'[clients "{group.name}"]'
-        )
+        place = f'[clients "{group.name}" device] memory_bytes'
+        check_memory(group.device, needed, f"the client-side model with {batch} examples", place)
     copies = 1 if setting.one_server_model else len(setting.shards)
     optimiser = scenario.server_optimiser or scenario.optimiser
     needed = copies * prices.memory_bytes("server_side", largest, optimiser)
     what = "the server-side model" if copies == 1 else f"{copies} copies of the server-side model"
-    check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", "[main_server]")
+    place = "[main_server.device] memory_bytes"
+    check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", place)
 
 
 def notes(scenario: Scenario, world: World) -> list[str]:

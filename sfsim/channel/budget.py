@@ -90,8 +90,10 @@ class Tr38901(PathLoss):
     sight : "drawn", "los" or "nlos"
         Line of sight with the report's probability at the distance, always, or never. A drawn one is the
         link's own and changes along the way of a moving client.
-    base_height_m, user_height_m : float, optional
-        Heights of the antennas; default: the scenario's (25 / 10 / 3 / 35 m and 1.5 / 1.5 / 1 / 1.5 m).
+    base_height_m : float, optional
+        Height of the base station's antenna; default: the scenario's (25 / 10 / 3 / 35 m).
+    user_height_m : float, optional
+        Height of the user's antenna; default: the scenario's (1.5 / 1.5 / 1 / 1.5 m).
     shadowing : bool
         Add log-normal shadowing with the report's deviation and correlation distance.
 
