@@ -69,11 +69,11 @@ class MessageNetwork(Generic[LinkT]):
                 raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
         self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
         self._hosts, self._clients = dict(hosts), frozenset(clients)
-        self._router = Router(graph)
         self.links: dict[tuple[str, str], LinkT] = {
             (source, destination): self._link(source, destination, data["link"])
             for source, destination, data in graph.edges(data=True)
         }
+        self._router = Router(graph, seed)
         self._inboxes = {party: Inbox(env) for party in hosts}
         self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
@@ -176,10 +176,16 @@ class MessageNetwork(Generic[LinkT]):
             destination=destination,
             links=links,
             direction=_direction(source in self._clients, destination in self._clients),
-            latency_s=sum(link.latency_s for link in links),
+            latency_s=sum(link.declared.latency_s for link in links),
             lossy=any(link.loss is not None for link in links),
             inbox=self._inboxes[destination],
         )
+        laws = [link.declared.latency for link in links]
+        if any(laws):
+            way.laws = tuple(
+                law.realise(self._seed, link.name, (source, destination)) if law is not None else None
+                for law, link in zip(laws, links, strict=True)
+            )
         return way
 
     def _check_party(self, party: str) -> None:

@@ -98,31 +98,16 @@ class Network(MessageNetwork[NetworkLink]):
                 for link in way.links
                 if (access := self._accesses[link.source, link.destination]) is not None
             )
+            way.plain = not (way.accesses or way.laws or self._store_and_forward)
         return way
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
-        if not transfer.way.accesses:
-            self._start(transfer)
+        outgoing, way = transfer.outgoing, transfer.way
+        if not (way.plain or transfer.granted):
+            self._prepare(transfer)
             return
-        # A cell grants airtime first; the message counts as handed over, and waits.
-        now, accesses = self._env.now, transfer.way.accesses
-        wait_s = max(grants.wait_s(access.client, now, access.down) for grants, access in accesses)
-        for grants, access in accesses:
-            grants.begin(access.client, access.down)
-        if wait_s:
-            self._after(wait_s, lambda: self._start(transfer))
-        else:
-            self._start(transfer)
-
-    def _left(self, way: Way[NetworkLink]) -> None:
-        """Tell the cells of a route that a message has left the air."""
-        for grants, access in way.accesses:
-            grants.end(access.client, self._env.now, access.down)
-
-    def _start(self, transfer: Transfer[NetworkLink]) -> None:
         if self._usage is not None:
             self._usage.watch()
-        outgoing, way = transfer.outgoing, transfer.way
         framing = way.framing
         assert framing is not None
         num_bytes = len(outgoing.payload) or outgoing.size
@@ -143,7 +128,29 @@ class Network(MessageNetwork[NetworkLink]):
         else:
             transfer.first_s = self._env.now
             self._left(way)
-            self._arrive(transfer, way.latency_s)
+            self._arrive(transfer, way.latency_s + transfer.drawn_s)
+
+    def _prepare(self, transfer: Transfer[NetworkLink]) -> None:
+        """Draw the message's latency, and ask the cells of the route for airtime.
+
+        The message counts as handed over, and waits for the grant.
+        """
+        now, accesses = self._env.now, transfer.way.accesses
+        transfer.drawn_s = sum(transfer.way.draw_s())
+        waits_s = [grants.wait_s(access.client, now, access.down) for grants, access in accesses]
+        wait_s = max(waits_s, default=0.0)
+        for grants, access in accesses:
+            grants.begin(access.client, access.down)
+        transfer.granted = True
+        if wait_s:
+            self._after(wait_s, lambda: self._begin(transfer))
+        else:
+            self._begin(transfer)
+
+    def _left(self, way: Way[NetworkLink]) -> None:
+        """Tell the cells of a route that a message has left the air."""
+        for grants, access in way.accesses:
+            grants.end(access.client, self._env.now, access.down)
 
     def _sent(self, transfer: Transfer[NetworkLink]) -> None:
         """The last bit of a message has left that nobody can lose."""
@@ -151,10 +158,11 @@ class Network(MessageNetwork[NetworkLink]):
         way.wire_bytes += transfer.begun_bytes
         transfer.crossed_bytes = transfer.begun_bytes
         latency_s = way.latency_s
-        if way.accesses:
+        if not way.plain:
             self._left(way)
-        if self._store_and_forward:
-            latency_s += self._stored_s(transfer)
+            latency_s += transfer.drawn_s
+            if self._store_and_forward:
+                latency_s += self._stored_s(transfer)
         if self.engine.many:
             together = self._sent_together.get(latency_s)
             if together is None:
@@ -234,8 +242,10 @@ class Network(MessageNetwork[NetworkLink]):
         return Sending(
             num_bytes=num_bytes,
             framing=framing,
-            rtt_s=lambda: way.latency_s + sum(link.latency_s for link in self._way_back(way)),
-            path=lambda: self._path(way),
+            rtt_s=lambda: (
+                way.latency_s + transfer.drawn_s + sum(link.latency_s for link in self._way_back(way))
+            ),
+            path=lambda: self._path(transfer),
             luck=Luck(self._seed, lossy, f"{pair[0]} -> {pair[1]}", index) if lossy else None,
             now_s=transfer.queued_s,
             parties=pair,
@@ -251,12 +261,13 @@ class Network(MessageNetwork[NetworkLink]):
             return way.links
         return [self.links[edge] for edge in edges]
 
-    def _path(self, way: Way[NetworkLink]) -> Path:
+    def _path(self, transfer: Transfer[NetworkLink]) -> Path:
+        way = transfer.way
         now, back = self._env.now, self._way_back(way)
         return Path(
             min(link.offered_bps(now) for link in way.links),
             min(link.offered_bps(now) for link in back),
-            way.latency_s,
+            way.latency_s + transfer.drawn_s,
             sum(link.latency_s for link in back),
         )
 
@@ -264,7 +275,7 @@ class Network(MessageNetwork[NetworkLink]):
         attempt = next(transfer.rounds, None)
         if attempt is None:
             self._left(transfer.way)
-            self._arrive(transfer, transfer.way.latency_s + transfer.tail_s)
+            self._arrive(transfer, transfer.way.latency_s + transfer.drawn_s + transfer.tail_s)
         elif attempt.pause_s:
             self._after(attempt.pause_s, lambda: self._send_round(transfer, attempt))
         else:

@@ -61,6 +61,8 @@ def link_words(link: Link | None) -> str:
     elif channel is not None:
         words.append(channel.words())
     words.append(f"{link.latency_s * 1e3:g} ms")
+    if link.latency is not None:
+        words.append(f"{link.latency.kind} latency")
     if link.loss is not None:
         words.append(f"{link.loss.kind} loss")
     return ", ".join(words)
