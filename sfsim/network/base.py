@@ -1,6 +1,6 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heappush
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,6 +12,7 @@ from simpy.core import StopSimulation
 from sfsim.errors import NetworkError, SimulationError, did_you_mean
 from sfsim.ledger import Ledger
 from sfsim.network.declarations import Framing, Link
+from sfsim.network.jitter import Jitter
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox, Message
 from sfsim.network.routing import Router
@@ -108,6 +109,12 @@ class MessageNetwork(Generic[LinkT]):
             self._arrive(transfer)
         return transfer
 
+    def send_to_all(
+        self, source: str, destinations: Sequence[str], outgoing: Outgoing
+    ) -> Sequence[simpy.Event]:
+        """Send one payload to several parties; one event for each, as of `send`."""
+        return [self.send(source, destination, outgoing) for destination in destinations]
+
     def finish(self) -> None:
         """Write the records of links, and of messages that were still under way."""
         self._settle()
@@ -180,12 +187,8 @@ class MessageNetwork(Generic[LinkT]):
             lossy=any(link.loss is not None for link in links),
             inbox=self._inboxes[destination],
         )
-        laws = [link.declared.latency for link in links]
-        if any(laws):
-            way.laws = tuple(
-                law.realise(self._seed, link.name, (source, destination)) if law is not None else None
-                for law, link in zip(laws, links, strict=True)
-            )
+        if any(link.declared.latency is not None for link in links):
+            way.jitter = Jitter(links, self._seed, source, destination)
         return way
 
     def _check_party(self, party: str) -> None:

@@ -16,10 +16,10 @@ from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
 
 if TYPE_CHECKING:
-    from sfsim.channel.latency import LatencyRealisation
     from sfsim.network.cell.grants import Grants
     from sfsim.network.cell.radio import CellAccess
     from sfsim.network.declarations import Framing
+    from sfsim.network.jitter import Jitter
     from sfsim.network.transport import Transport
 
 LinkT = TypeVar("LinkT", bound=LinkState)
@@ -33,9 +33,8 @@ class Way(Generic[LinkT]):
     are the cells that it leads through, and how they grant airtime. Without a ``transport`` all bits of a
     message leave as one flow, and nothing can be lost.
 
-    ``latency_s`` is what every message takes. ``laws`` draw what comes on top, one for each hop (None: nothing);
-    empty when no link of the route has a law. A way is ``plain`` when its messages need nothing but a flow and
-    that latency.
+    ``latency_s`` is what every message takes, ``jitter`` draws what comes on top (None: no link of the route has
+    a law). A way is ``plain`` when its messages need nothing but a flow and that latency.
     """
 
     source: str
@@ -49,9 +48,8 @@ class Way(Generic[LinkT]):
     framing: "Framing | None" = None
     transport: "Transport | None" = None
     accesses: "tuple[tuple[Grants, CellAccess], ...]" = ()
-    laws: "tuple[LatencyRealisation | None, ...]" = ()
+    jitter: "Jitter | None" = None
     plain: bool = True
-    drawn: int = 0
     messages: int = 0
     wire_bytes: int = 0
 
@@ -62,20 +60,13 @@ class Way(Generic[LinkT]):
             link.wire_bytes += self.wire_bytes
         self.messages = self.wire_bytes = 0
 
-    def draw_s(self) -> tuple[float, ...]:
-        """Return what the laws add to each hop's latency for the next message of the two parties, in s.
-
-        A message is known by its place among those of the same two parties: no codec changes that.
-        """
-        index, self.drawn = self.drawn, self.drawn + 1
-        return tuple(law.at(index) if law is not None else 0.0 for law in self.laws)
-
 
 class Transfer(Flow, simpy.Event, Generic[LinkT]):
     """State of one message between `send` and delivery; the event of the latter, and the flow of its bits.
 
     Bytes are wire bytes of one hop. A message that may have to be repeated has one flow per round instead
-    (``flow``). ``drawn_s`` is what laws of latency add to the way's.
+    (``flow``). ``drawn_s`` is what laws of latency add to the way's. ``others`` are the messages to further
+    receivers of the same bits.
     """
 
     # What most messages never change is not set for each of them.
@@ -88,6 +79,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
     missing: Ranges = ()
     tail_s = drawn_s = 0.0
+    others: "tuple[Transfer[LinkT], ...]" = ()
     granted = False  # the cells of its route have let it on the air
 
     def __init__(

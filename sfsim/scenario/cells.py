@@ -78,3 +78,16 @@ def check_cells(scenario: "Scenario") -> None:
     unused = set(scenario.cell) - {group.cell for group in scenario.clients}
     if unused:
         raise misfit(("cell", min(unused)), "a cell without clients", "a client that names it")
+
+
+def why_unicast(scenario: "Scenario") -> str:
+    """Return why no cell delivers the global model to several clients at once; empty: some do."""
+    if all(cell.model_delivery == "unicast" for cell in scenario.cell.values()):
+        return "no cell multicasts"
+    if scenario.protocol == "sl":
+        return "in 'sl' the model goes from client to client"
+    if scenario.codecs.client_model_down.of == "delta":
+        return "differences (client_model_down) are not the same for all clients"
+    if scenario.network.transport.kind != "fluid":
+        return f"transport {scenario.network.transport.kind!r} has acknowledgements of one receiver"
+    return ""

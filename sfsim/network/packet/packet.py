@@ -67,7 +67,7 @@ class Sender:
     ) -> None:
         self.transfer, self.route = transfer, transfer.route
         way = transfer.way
-        drawn_s = way.draw_s() if way.laws else [0.0] * len(way.links)
+        drawn_s = way.jitter.draw_s() if way.jitter is not None else [0.0] * len(way.links)
         self.latencies_s = [
             link.declared.latency_s + drawn for link, drawn in zip(way.links, drawn_s, strict=True)
         ]
