@@ -50,7 +50,8 @@ def access(scenario: "Scenario", party: str) -> tuple[Way, Way] | None:
     assert group.distance_m is not None
     cell = scenario.cell[group.cell]
     distance_m = group.distance_m[group.client_names.index(party)]
-    up, down = (Way(*cell_link(cell, group.cell, party, distance_m, down)) for down in (False, True))
+    seed = scenario.seeds.network
+    up, down = (Way(*cell_link(cell, group.cell, party, distance_m, down, seed)) for down in (False, True))
     return up, down
 
 
