@@ -20,6 +20,7 @@ from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
 from sfsim.network import AnyNetwork, Network, PacketNetwork, framing, unused_effects
 from sfsim.scenario import build_graph
+from sfsim.scenario.cells import why_unicast
 from sfsim.seeds import stream
 from sfsim.splitfed.client import Client
 from sfsim.splitfed.fed_server import FedServer
@@ -150,7 +151,9 @@ def _start(
         u_shaped=u_shaped,
         one_model=protocol.ONE_SERVER_MODEL,
     )
-    fed_server = FedServer(FED_SERVER, *common, fed_device, workload, ledger)
+    fed_server = FedServer(
+        FED_SERVER, *common, fed_device, workload, ledger, multicast=not why_unicast(scenario)
+    )
     clients = {
         name: Client(
             name,
