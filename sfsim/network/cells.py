@@ -292,8 +292,7 @@ class Cells:
         """Make a cell a resource of the solver, or something that is allocated as a whole."""
         cell.as_resource, cell.allocations = as_resource, 0
         for link in cell.links:
-            for course in link.courses:
-                course.stale = course.special = True
+            self.engine.unsettle(link)
         for seat in cell.seats.values():
             seat.given_bps = seat.solo_bps
             if as_resource:

@@ -27,6 +27,7 @@ class Commons:
         self._spare_resources: list[int] = []
         self._num_classes = self._num_resources = 0
         self._most_shared = _SPARE
+        self.num_unsettled = 0
 
     def refresh(self, course: Course, now: float) -> None:
         """Find out anew what of a course is shared, and what the rest lets through."""
@@ -51,6 +52,11 @@ class Commons:
         course.special = dead or bool(course.followed or course.varying or course.cells)
         engine.file_course(course, private)
 
+    def tidy(self, now: float) -> None:
+        """Look for links that are resources and need not be; not while flows are being let in."""
+        if len(self._shared) > self._most_shared:
+            self._unshare(now)
+
     def look_at(self, course: Course, flow: Flow, now: float) -> None:
         """See to what there is to see to when a flow starts on a course."""
         if course.stale:
@@ -65,15 +71,12 @@ class Commons:
         if link.at >= 0:
             return
         engine = self.engine
-        if len(self._shared) >= self._most_shared:
-            self._unshare(now)
         link.at = self.new_resource()
         self._shared[link] = None
         row = engine.tables.resources[link.at]
         row["carried"] = row["busy"] = row["sharing"] = row["used"] = row["peaks"] = 0.0
         row["last"], row["budget"], row["level"] = now, link.capacity_bps, inf
-        for course in link.courses:
-            course.stale = course.special = True
+        self.unsettle(link)
         flow = link.flow
         if flow is not None and engine.entered(flow):
             engine.steps.free_lane(engine.tables, link.lane, flow.remaining_bits, flow.idle_s, now)
@@ -82,6 +85,12 @@ class Commons:
             engine.tables.lanes["flow"][link.lane] = NONE
         if link.changes_at_s < inf:
             self.keep_up(link, now)
+
+    def unsettle(self, link: FluidLink) -> None:
+        """Note that all courses over a link have to be looked at again."""
+        self.num_unsettled += 1
+        for course in link.courses:
+            course.stale = course.special = True
 
     def new_resource(self) -> int:
         """Return a row of the table of resources that nobody uses."""
@@ -155,8 +164,7 @@ class Commons:
             link.past_sharing_s += float(row["sharing"])
             del self._shared[link]
             link.at = NONE
-            for course in link.courses:
-                course.stale = course.special = True
+            self.unsettle(link)
         for flow in moved:
             self._reroute(flow, now)
         for key in [key for key in self._classes if not lonely.keys().isdisjoint(key)]:

@@ -215,8 +215,7 @@ class FluidEngine:
         """Seconds that an active flow has had no rate."""
         if not self.entered(flow):
             return 0.0
-        row = self.tables.flows[flow.slot]
-        idle_s = float(row["idle"] + self.tables.classes["stopped"][row["cls"]])
+        idle_s = float(self.steps.idle(self.tables, flow.slot, self.now_s))
         return idle_s + (flow.pace.until(self.now_s)[1] if flow.pace is not None and flow.pace.own else 0.0)
 
     def began_s(self, flow: Flow) -> float:
@@ -260,6 +259,10 @@ class FluidEngine:
     def refresh(self, course: Course, now: float) -> None:
         """Find out anew what of a course is shared."""
         self._commons.refresh(course, now)
+
+    def unsettle(self, link: FluidLink) -> None:
+        """Note that all courses over a link have to be looked at again."""
+        self._commons.unsettle(link)
 
     def file_course(self, course: Course, private: list[FluidLink]) -> None:
         """Tell the solver what a course is now."""
@@ -330,6 +333,7 @@ class FluidEngine:
         num_new = 0
         if pending:
             self._pending = []
+            self._commons.tidy(now)
             num_new, zero = self._admit(pending, now)
             if zero is not None:
                 ended = zero if ended is None else ended + zero
@@ -374,7 +378,7 @@ class FluidEngine:
         if len(self._new) < 6 * len(pending):
             self._new = np.zeros(12 * len(pending))
             self._adopt(self.tables)
-        free, file = self._free, _ARRIVAL.pack_into
+        free, file, num_unsettled = self._free, _ARRIVAL.pack_into, self._commons.num_unsettled
         new: Any = self._new
         for flow in pending:
             order += 1
@@ -395,6 +399,8 @@ class FluidEngine:
             file(new, place, slot, course.row, bits, flow.cap_bps, flow.weight, order)
             place += 48
         self._num_ordered = order
+        if self._commons.num_unsettled != num_unsettled:
+            self._look_again(pending, now)
         return place // 48, zero
 
     def _admit_special(self, flow: Flow, now: float) -> bool:
@@ -417,15 +423,18 @@ class FluidEngine:
             return False
         return True
 
+    def _look_again(self, pending: list[Flow], now: float) -> None:
+        for flow in pending:
+            if flow.course.stale:
+                self._commons.look_at(flow.course, flow, now)
+
     def _make_room(self, pending: list[Flow], now: float, tolerance_s: float, num_new: int) -> None:
         """Make links shared that a flow had for itself and another one has come to, until all are in."""
         while self._soonest_s != self._soonest_s:
             attached = self._counts[_NUM_ATTACHED]
             self._counts[_NUM_ATTACHED] = 0
             self._commons.share(self._links[self._counts[_TAKEN_LANE]], now)
-            for flow in pending:
-                if flow.course.stale:
-                    self._commons.look_at(flow.course, flow, now)
+            self._look_again(pending, now)
             self._counts[_NUM_ATTACHED] = attached
             self._soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
 

@@ -92,7 +92,11 @@ def put_capped(s, flow, now, bits):
     one.state = CAPPED
     one.bits = one.mark_bits = bits
     one.bits_s = one.mark_s = now
-    finish = now + bits / one.cap if one.cap > 0 else inf
+    finish = inf
+    if one.cap > 0:
+        finish = now + bits / one.cap
+    else:
+        one.idle += cls.stopped  # idle anyway: the stops of its class do not count for it, see `take`
     s.counts[CAPPED_ROOT] = insert(s.links, s.keys, FINISH, s.counts[CAPPED_ROOT], flow, finish)
     if cls.length > 0:
         cls.high = insert(s.links, s.keys, THRESHOLD, cls.high, flow, -one.threshold)
@@ -156,7 +160,7 @@ def take(s, flow, now):
                         cls.cell_capped, cls.cell_capped_err, -one.cap * one.cost
                     )
         if one.cap == 0:
-            one.idle += now - one.bits_s
+            one.idle += now - one.bits_s - cls.stopped
     elif one.state == UNCAPPED:
         note_sharing(one, bits, now)
         cls.finish = remove(s.links, s.keys, FINISH, cls.finish, flow)

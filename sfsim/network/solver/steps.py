@@ -373,6 +373,16 @@ def rate(s, flow):
 
 
 @njit(cache=True, _nrt=False)
+def idle(s, flow, now):
+    """Return the seconds that a flow has had no rate (besides those at its own pace)."""
+    one = s.flows[flow]
+    cls = s.classes[one.cls]
+    if one.state == CAPPED and one.cap == 0:
+        return one.idle + now - one.bits_s
+    return one.idle + cls.stopped + (now - cls.last if cls.level == 0 and now > cls.last else 0.0)
+
+
+@njit(cache=True, _nrt=False)
 def settle(s, now):
     """Bring all integrals up to now."""
     for place in range(s.counts[NUM_ACTIVE]):
