@@ -66,17 +66,22 @@ def _start(s, num_classes, num_resources):
 def _next_full(s, num_resources, cells, now):
     """Return the resource that is full at the lowest level, with that level noted; NONE: none ever is."""
     full, lowest = NONE, inf
-    for index in range(num_resources):
+    index = 0
+    while index < num_resources:
         at = s.scratch[2, index]
         resource = s.resources[at]
+        index += 1
         if resource.cell != cells:
             continue
         if resource.waiting == 0:
             if resource.level < inf or resource.fixed + resource.fixed_err <= resource.budget * (1 + _CLOSE):
                 continue
-            # Caps alone are more than it has: its widest flow must follow the level instead.
-            if not _uncap_widest(s, at, now):
-                continue
+            # Caps alone are more than it has: its widest flow must follow the level instead. That changes
+            # other resources of that flow too, so all of them are looked at again.
+            if _uncap_widest(s, at, now):
+                full, lowest = NONE, inf
+                index = 0
+            continue
         level = (resource.budget - (resource.fixed + resource.fixed_err)) / resource.weight
         if level < lowest:
             full, lowest = at, level
