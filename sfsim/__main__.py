@@ -7,13 +7,16 @@ Exit codes: 0, also for a target that was missed; 2 for anything a user can caus
 import os
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from sfsim import __version__
-from sfsim.errors import ConfigError, ResultsError, SfsimError
+from sfsim.errors import ConfigError, SfsimError
+from sfsim.files import writing
 
 # Everything else is imported by the verb that needs it: `sfsim --help` answers at once.
 
@@ -93,9 +96,10 @@ def run(
         from sfsim import simulation  # torch: seconds, so the progress is shown before
 
         jobs = len(os.sched_getaffinity(0)) if jobs is None else jobs
-        result = simulation.run(
-            scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
-        )
+        with _tables_of(file):
+            result = simulation.run(
+                scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
+            )
     page = None
     if report:
         from sfsim import report as reports
@@ -115,15 +119,22 @@ def check(
     file: File,
     data_root: DataRoot = None,
     set_: Set = None,
-    graph: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the network.")] = None,
+    graph: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="Draw the network: .png, .svg or .pdf.")
+    ] = None,
 ) -> None:
     """Validate a scenario and show the world that it describes."""
     from sfsim import console
     from sfsim.preview import preview
+    from sfsim.report.style import picture_kind
     from sfsim.scenario import load
 
+    if graph:
+        picture_kind(graph)
     scenario = load(file, overrides=_overrides(set_))
-    console.preview(preview(scenario, data_root))
+    with _tables_of(file):
+        world = preview(scenario, data_root)
+    console.preview(world)
     for remark in scenario.remarks():
         console.line(f"note: {remark}", "yellow")
     if graph:
@@ -149,10 +160,8 @@ def schema(
     if out is None:
         print(text)
     else:
-        try:
+        with writing(out):
             out.write_text(text + "\n")
-        except OSError as error:
-            raise ResultsError(f"{out}: cannot be written ({error.strerror})") from None
 
 
 @app.command("report")
@@ -195,7 +204,11 @@ def calibrate(
     from sfsim import console
     from sfsim.device.calibrate import calibrate as measure
 
-    console.facts(measure(out, name, device))
+    profile = measure(out, name, device)
+    console.facts(profile)
+    if profile.efficiency == 1:
+        busy = "the matrix product, which should be the peak, was slower than the training step"
+        console.line(f"note: efficiency 1: {busy}; measure again when nothing else runs", "yellow")
     console.line(f"profile: {out}")
 
 
@@ -270,7 +283,7 @@ def decode(
 @show_app.command()
 def channel(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Channel or loss (TOML).")],
-    out: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Draw it: .png, .svg or .pdf.")] = None,
     seconds: Annotated[
         float | None,
         typer.Option(min=1e-6, help="How long.  [default: one period of a trace, else a minute]"),
@@ -282,7 +295,10 @@ def channel(
     """Rate, SNR and loss over time; mean rate, share of outage and mean length of a burst."""
     from sfsim import console
     from sfsim.channel.survey import show
+    from sfsim.report.style import picture_kind
 
+    if out:
+        picture_kind(out)
     facts, picture = show(file, seconds, packets, seed)
     if as_json:
         import json
@@ -324,7 +340,8 @@ def bench_cell(
     from sfsim import console
     from sfsim.network.cell.bench import bench
 
-    rows = bench(cell, out)
+    with writing(out):
+        rows = bench(cell, out)
     console.line(f"{len(rows)} messages, the last one complete at {max(row[2] for row in rows):g} s: {out}")
 
 
@@ -344,6 +361,17 @@ def flows(
     from sfsim.network.bench_flows import run_file
 
     console.line(f"{run_file(scenario, out, latency, weights)} messages: {out}")
+
+
+@contextmanager
+def _tables_of(file: Path) -> Iterator[None]:
+    """Name the file too, where only data and model can tell what is wrong with a scenario's table."""
+    try:
+        yield
+    except ConfigError as error:
+        if not error.place.startswith("["):
+            raise
+        raise ConfigError(f"{file}, {error.place}", error.found, error.expected, error.hint) from None
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -46,13 +46,19 @@ def table(content: "Table") -> None:
 
 
 def facts(record: Any) -> None:
-    """Print the fields of a dataclass, one line each."""
+    """Print the fields of a dataclass, one line each; what is empty is left out."""
     for field in fields(record):
         value = getattr(record, field.name)
-        line(f"{field.name.replace('_', ' ')}: {_number(value)}")
+        if value not in (None, "", ()) or field.name == "shape":
+            line(f"{field.name.replace('_', ' ')}: {_words(value)}")
 
 
-def _number(value: object) -> str:
+def _words(value: object) -> str:
+    if isinstance(value, tuple):
+        sides = all(isinstance(item, int) for item in value)
+        return ("x" if sides else ", ").join(map(str, value)) or "scalar"
+    if is_dataclass(value):
+        return ", ".join(f"{field.name} {_words(getattr(value, field.name))}" for field in fields(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

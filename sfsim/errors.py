@@ -7,6 +7,7 @@
     ├── DataError               a data set is missing or malformed
     ├── CodecError              a tensor cannot be encoded, or a payload cannot be decoded
     ├── NetworkError            no route, a link that is down for ever, an empty trace
+    ├── Diverged                training came to NaN or infinity: ends a run, which is a result all the same
     ├── SimulationError         a run cannot go on (memory exceeded, nothing left to happen)
     └── ResultsError            a run directory cannot be written or read
 """
@@ -59,6 +60,25 @@ class NetworkError(SfsimError):
 
 class SimulationError(SfsimError):
     """A run cannot go on."""
+
+
+class Diverged(SfsimError):
+    """Training came to NaN or infinity, and a codec cannot carry it.
+
+    Parameters
+    ----------
+    round : int
+        Global round.
+    what : str
+        Which tensor, and what the codec found in it.
+    """
+
+    def __init__(self, round: int, what: str) -> None:
+        self.round, self.what = round, what
+        super().__init__(round, what)  # SimPy makes errors anew from their arguments
+
+    def __str__(self) -> str:
+        return f"diverged in round {self.round}: {self.what}"
 
 
 class ResultsError(SfsimError):

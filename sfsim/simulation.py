@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sfsim import __version__
-from sfsim.errors import SimulationError
+from sfsim.errors import ConfigError, Diverged, ResultsError, SimulationError
+from sfsim.ledger import EvaluationRecord
 from sfsim.results import Progress, Result, claim, write
-from sfsim.scenario import scenario_hash
+from sfsim.scenario import Scenario, scenario_hash
 
 if TYPE_CHECKING:
-    from sfsim.scenario import Scenario
     from sfsim.world import World
 
 _VERSIONS = ("simpy", "torch", "numpy", "networkx", "pandas", "pyarrow", "compressai")
@@ -66,6 +68,11 @@ def run(
     from sfsim import world as worlds
 
     started_s = perf_counter()
+    if not isinstance(scenario, Scenario):
+        hint = (
+            f"Write sfsim.run(sfsim.load({str(scenario)!r}))." if isinstance(scenario, str | Path) else None
+        )
+        raise ConfigError("sfsim.run", repr(scenario), "a Scenario", hint)
     _check_machine(device, jobs)
     goal = _goal(scenario)
     root = data_root if data_root is not None else os.environ.get("SFSIM_DATA")
@@ -84,7 +91,7 @@ def run(
         directory = claim(None if out is None else Path(out), scenario.name, digest)
         if progress:
             progress(Progress(0, scenario.global_rounds, 0.0))
-        _simulate(world)
+        notes = _simulate(scenario, world)
     finally:
         if world is not None:
             world.workload.close()
@@ -96,16 +103,37 @@ def run(
         scenario_hash=digest,
         environment=_environment(device, jobs, started_s),
         target=scenario.target,
-        notes=worlds.notes(scenario, world),
+        notes=[*notes, *worlds.notes(scenario, world)],
     )
     return Result(written)
 
 
-def _simulate(world: World) -> None:
-    env = world.env
+@contextmanager
+def patient_collector() -> Iterator[None]:
+    """Let Python's cyclic garbage collector look less often: a run makes many objects and hardly any cycles."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _simulate(scenario: Scenario, world: World) -> list[str]:
+    """Run a world to its end, and return what there is to say about that end."""
+    env, notes = world.env, []
     everybody = env.all_of(world.processes)
     try:
-        env.run(until=everybody | world.over)
+        with patient_collector():
+            env.run(until=everybody | world.over)
+    except Diverged as error:
+        # A result like a missed target: what happened until now is kept.
+        notes.append(str(error))
+        split = "validation" if len(world.workload.setting.dataset.validation) else "test"
+        nan = EvaluationRecord(error.round, env.now, split, "on", _metric(scenario), math.nan, "")
+        world.ledger.evaluations.append(nan)
     except RuntimeError as error:
         # SimPy's word for an empty schedule: somebody waits for what nobody will send.
         if "scheduled events" not in str(error):
@@ -115,6 +143,14 @@ def _simulate(world: World) -> None:
         ) from None
     world.network.finish()
     world.network.check_conservation()
+    return notes
+
+
+def _metric(scenario: Scenario) -> str:
+    """The headline metric."""
+    if scenario.target:
+        return scenario.target.metric
+    return "mji" if scenario.data.task == "segmentation" else "accuracy"
 
 
 def _goal(scenario: Scenario) -> float:
@@ -122,7 +158,15 @@ def _goal(scenario: Scenario) -> float:
     target = scenario.target
     if target is None:
         return math.inf
-    return target.value * (Result(target.relative_to).best(target.metric) if target.relative_to else 1.0)
+    if target.relative_to is None:
+        return target.value
+    try:
+        return target.value * Result(target.relative_to).best(target.metric)
+    except ResultsError as error:
+        expected = f"a run that measured {target.metric}"
+        raise ConfigError(
+            "[target] relative_to", f"a baseline that cannot be used ({error})", expected
+        ) from None
 
 
 def _on_round(
@@ -132,8 +176,7 @@ def _on_round(
     round: int,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    target = scenario.target
-    metric = target.metric if target else ("mji" if scenario.data.task == "segmentation" else "accuracy")
+    target, metric = scenario.target, _metric(scenario)
     values = [
         row.value
         for row in world.ledger.evaluations
@@ -152,8 +195,6 @@ def _reached(values: list[float], target: float, hold: int) -> bool:
 
 def _check_machine(device: str, jobs: int) -> None:
     import torch
-
-    from sfsim.errors import ConfigError
 
     if jobs < 1:
         raise ConfigError("--jobs", str(jobs), "a whole number of at least 1")

@@ -20,6 +20,7 @@ from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
 from sfsim.network import AnyNetwork, Network, PacketNetwork, framing, unused_effects
 from sfsim.scenario import build_graph
+from sfsim.scenario.cells import why_unicast
 from sfsim.seeds import stream
 from sfsim.splitfed.client import Client
 from sfsim.splitfed.fed_server import FedServer
@@ -150,7 +151,9 @@ def _start(
         u_shaped=u_shaped,
         one_model=protocol.ONE_SERVER_MODEL,
     )
-    fed_server = FedServer(FED_SERVER, *common, fed_device, workload, ledger)
+    fed_server = FedServer(
+        FED_SERVER, *common, fed_device, workload, ledger, multicast=not why_unicast(scenario)
+    )
     clients = {
         name: Client(
             name,
@@ -194,14 +197,14 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
         largest = max(largest, batch)
         parts = setting.clients[name].parts
         needed = sum(prices.memory_bytes(part, batch, scenario.optimiser) for part in parts)
-        check_memory(
-            group.device, needed, f"the client-side model with {batch} examples", f'[clients "{group.name}"]'
-        )
+        place = f'[clients "{group.name}" device] memory_bytes'
+        check_memory(group.device, needed, f"the client-side model with {batch} examples", place)
     copies = 1 if setting.one_server_model else len(setting.shards)
     optimiser = scenario.server_optimiser or scenario.optimiser
     needed = copies * prices.memory_bytes("server_side", largest, optimiser)
     what = "the server-side model" if copies == 1 else f"{copies} copies of the server-side model"
-    check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", "[main_server]")
+    place = "[main_server.device] memory_bytes"
+    check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", place)
 
 
 def notes(scenario: Scenario, world: World) -> list[str]:

@@ -6,13 +6,14 @@ from math import inf, log10
 import numpy as np
 import pytest
 
-from sfsim.channel import Constant, RayleighBlock
+from sfsim.channel import Constant, InterceptSlope, LogDistance, RayleighBlock, Tr38901
+from sfsim.channel.pathloss import BASE_HEIGHT_M, USER_HEIGHT_M, los_probability, path_loss_db
 from sfsim.errors import ConfigError
 from sfsim.network.cell import Cellular, WifiCell
 from sfsim.network.cell.grants import Grants
 from sfsim.network.cell.medium import is_half_duplex, multicast, policy_of
 from sfsim.network.cell.policy import Csma, EqualAirtime, LteGrid, Ofdma, ProportionalFair
-from sfsim.network.cell.radio import cell_link, csi_margin_db, freshness, snr, target_snr_db
+from sfsim.network.cell.radio import cell_link, csi_margin_db, freshness, loss_db, snr, target_snr_db
 
 # ns-3 3.44, Mbit/s at 100, 200, 300, 400, 500, 600, 700, 800 m.
 UP = {
@@ -25,8 +26,12 @@ DOWN = {
 }
 
 
+def at(cell: Cellular, distance_m: float) -> float:
+    return loss_db(cell, distance_m, 1, "cell: phone")
+
+
 def alone_bps(cell: Cellular | WifiCell, distance_m: float, down: bool) -> float:
-    link, _ = cell_link(cell, "cell", "phone", distance_m, down)
+    link, _ = cell_link(cell, "cell", "phone", distance_m, down, seed=1)
     rate_bps = link.rate_bps if link.channel is None else min(link.rate_bps, link.channel.rate_bps)
     return rate_bps * link.efficiency
 
@@ -47,14 +52,16 @@ def test_uplink_power() -> None:
     cell = Cellular(resource_blocks=25)
     edge_m = 10 ** ((23 + 80 - 10 * log10(25) - 15.3) / 37.6)
     assert edge_m == pytest.approx(91.4, abs=0.1)
-    near, far = snr(cell, 0.5 * edge_m, down=False), snr(cell, 2 * edge_m, down=False)
-    assert near[0] == pytest.approx(target_snr_db(cell, 10.0)), "below its limit: the target, at any distance"
+    near, far = snr(cell, at(cell, 0.5 * edge_m), down=False), snr(cell, at(cell, 2 * edge_m), down=False)
+    assert near[0] == pytest.approx(target_snr_db(cell, at(cell, 10.0))), (
+        "below its limit: the target, at any distance"
+    )
     assert near[0] < near[1]
     assert far[0] == pytest.approx(far[1])
     half = replace(cell, alpha=0.8)
-    assert snr(half, 30.0, down=False)[0] - snr(half, 60.0, down=False)[0] == pytest.approx(
-        0.2 * 37.6 * log10(2)
-    )
+    assert snr(half, at(half, 30.0), down=False)[0] - snr(half, at(half, 60.0), down=False)[
+        0
+    ] == pytest.approx(0.2 * 37.6 * log10(2))
 
 
 def test_a_wider_band_helps_only_those_with_power_to_spare() -> None:
@@ -67,7 +74,7 @@ def test_a_wider_band_helps_only_those_with_power_to_spare() -> None:
 def test_interference_is_a_margin_on_the_noise() -> None:
     quiet, loud = Cellular(), Cellular(interference_margin_db=3.0)
     for down in (False, True):
-        assert snr(quiet, 400.0, down)[0] - snr(loud, 400.0, down)[0] == pytest.approx(3)
+        assert snr(quiet, at(quiet, 400.0), down)[0] - snr(loud, at(loud, 400.0), down)[0] == pytest.approx(3)
 
 
 def test_stale_and_wrong_channel_knowledge() -> None:
@@ -79,9 +86,11 @@ def test_stale_and_wrong_channel_knowledge() -> None:
     assert csi_margin_db(replace(cell, csi_error_db=2.0)) == pytest.approx(2.56, abs=0.01)
     still = replace(cell, fading="none", csi_delay_s=1.0)
     assert csi_margin_db(still) == 0, "what does not move does not age"
-    link, _ = cell_link(replace(cell, csi_error_db=2.0), "cell", "phone", 300.0, down=False)
+    link, _ = cell_link(replace(cell, csi_error_db=2.0), "cell", "phone", 300.0, down=False, seed=1)
     assert isinstance(link.channel, RayleighBlock)
-    assert link.channel.mean_snr_db == pytest.approx(snr(cell, 300.0, down=False)[0] - 2.56, abs=0.01)
+    assert link.channel.mean_snr_db == pytest.approx(
+        snr(cell, at(cell, 300.0), down=False)[0] - 2.56, abs=0.01
+    )
     policy = policy_of(replace(cell, access="proportional-fair", csi_delay_s=0.01), down=False)
     assert policy == ProportionalFair(gain="measured", mean_snr_db=policy.mean_snr_db, freshness=ages[1])
 
@@ -121,7 +130,7 @@ def test_wifi_by_distance() -> None:
     with pytest.raises(
         ConfigError, match=r"found 1000 m for 'phone', where the SNR is .* a place that cell 'cell' reaches"
     ):
-        cell_link(WifiCell(), "cell", "phone", 1000.0, down=False)
+        cell_link(WifiCell(), "cell", "phone", 1000.0, down=False, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +182,50 @@ def test_the_wait_for_a_request_opportunity_is_uniform_and_nobodys_but_the_clien
     found = np.array(both["b"]) - 0.008
     assert 0 <= found.min() < found.max() < 0.010
     assert found.mean() == pytest.approx(0.005, rel=0.1)
+
+
+@pytest.mark.parametrize("sight", ["los", "nlos"])
+@pytest.mark.parametrize("name", ["uma", "umi", "inh", "rma"])
+def test_the_path_loss_of_tr_38901(name: str, sight: str) -> None:
+    """As `sfsim pathloss` says; the SNR downlink falls by what the default law did not have."""
+    law = Tr38901(scenario=name, sight=sight, shadowing=False)
+    cell = Cellular(path_loss=law, carrier_hz=3.5e9)
+    heights = (BASE_HEIGHT_M[name], USER_HEIGHT_M[name])
+    expected = float(path_loss_db(f"{name}-{sight}", 3.5, 120.0, *heights))
+    assert at(cell, 120.0) == pytest.approx(expected, abs=1e-9)
+    link, _ = cell_link(replace(cell, fading="rayleigh"), "cell", "phone", 120.0, down=True, seed=1)
+    assert link.channel.mean_snr_db == pytest.approx(snr(cell, expected, down=True)[0])
+    high = replace(cell, path_loss=replace(law, base_height_m=30.0, user_height_m=2.0))
+    assert at(high, 120.0) == pytest.approx(
+        float(path_loss_db(f"{name}-{sight}", 3.5, 120.0, 30.0, 2.0)), abs=1e-9
+    )
+
+
+def test_log_distance_without_shadowing() -> None:
+    law = LogDistance(exponent=3.5, shadowing_db=0.0)
+    assert at(WifiCell(path_loss=law), 10.0) == pytest.approx(32.45 + 20 * log10(5.2) + 35)
+
+
+def test_a_drawn_line_of_sight_is_the_clients_own_in_both_directions() -> None:
+    cell = Cellular(path_loss=Tr38901(scenario="umi", shadowing=False))
+    los, nlos = (
+        at(replace(cell, path_loss=replace(cell.path_loss, sight=sight)), 60.0) for sight in ("los", "nlos")
+    )
+    losses = [loss_db(cell, 60.0, 3, f"cell: phone-{number}") for number in range(1500)]
+    assert set(losses) == {los, nlos}
+    chance = float(los_probability("umi", 60.0))
+    assert np.mean(np.array(losses) == los) == pytest.approx(chance, abs=0.04)
+    assert losses[:50] != [loss_db(cell, 60.0, 4, f"cell: phone-{number}") for number in range(50)]
+    for down in (False, True):
+        link, _ = cell_link(replace(cell, fading="rayleigh"), "cell", "phone-7", 60.0, down, seed=3)
+        assert link.channel.mean_snr_db == pytest.approx(snr(cell, losses[7], down)[0])
+
+
+def test_a_gain_by_the_mean_snr_knows_a_typical_place() -> None:
+    cell = Cellular(access="proportional-fair", fading="rayleigh", path_loss=Tr38901(scenario="uma"))
+    policy = policy_of(cell, down=True)
+    assert isinstance(policy, ProportionalFair)
+    assert policy.mean_snr_db == policy_of(cell, down=True).mean_snr_db  # type: ignore[attr-defined]
+    plain = policy_of(replace(cell, path_loss=InterceptSlope()), down=True)
+    assert isinstance(plain, ProportionalFair)
+    assert plain.mean_snr_db == pytest.approx(snr(cell, 15.3 + 37.6 * log10(200), down=True)[0])

@@ -75,3 +75,17 @@ def test_errors(changes: dict[str, Any], text: str) -> None:
 
 def test_a_number_stands_for_a_list_of_one() -> None:
     assert load(FILE, {"clients.phone.distance_m": 80}).clients[0].distance_m == (80.0,) * 10
+
+
+def test_a_path_loss_of_the_channels() -> None:
+    law = {"kind": "tr38901", "scenario": "umi", "user_height_m": 1.2}
+    changes = {"cell.lte.path_loss": law, "cell.lte.fading": "rayleigh", "cell.lte.carrier_hz": 3.5e9}
+    one, other = (
+        [
+            build_graph(load(FILE, {**changes, "seed": seed}))[0].edges[f"phone-{k}", "hub"]["link"].channel
+            for k in range(10)
+        ]
+        for seed in (1, 2)
+    )
+    assert load(FILE, changes).cell["lte"].path_loss.user_height_m == 1.2
+    assert one != other, "sight and shadowing belong to the seed of the network"

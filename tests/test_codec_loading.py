@@ -43,10 +43,10 @@ def test_parse() -> None:
         ("int8", "here: found 'int8', expected a table with a key kind"),
         (
             [{"kind": "zstd"}, {"kind": "topk", "keep": 0.5}],
-            "a chain is one tensor codec and then byte stages",
+            "expected one tensor codec first and byte stages (zstd) behind it",
         ),
         ([{"kind": "topk", "keep": 0.5}, {"kind": "zstd", "level": 23}], "level: found 23"),
-        ([], "a chain is one tensor codec and then byte stages"),
+        ([], "found the stages of an empty list, expected one tensor codec first and byte stages (zstd)"),
     ],
 )
 def test_errors(table: object, text: str) -> None:

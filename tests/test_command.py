@@ -3,11 +3,12 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,9 +254,35 @@ def test_schema(sfsim: Callable[..., Said]) -> None:
     assert "global_rounds" in json.loads(said.out)["properties"]
     assert sfsim("schema", "--out", "schema.json").code == 0
     assert Path("schema.json").read_text() == said.out
-    assert sfsim("schema", "--out", "no/where.json").err == (
-        "error: no/where.json: cannot be written (No such file or directory)\n"
-    )
+
+
+def test_folders_are_made_wherever_a_file_is_asked_for(sfsim: Callable[..., Said]) -> None:
+    np.save("x.npy", np.ones(9, np.float32))
+    Path("file").write_text("")
+    for number, arguments in enumerate(
+        (
+            ("codec", "encode", "x.npy", "--codec", INT8),
+            ("codec", "decode", "new0/payload", "--codec", INT8),
+            ("schema",),
+            ("show", "channel", ROOT / "channels" / "dsl.toml"),
+            ("report", run_directory(Path("a")).directory),
+        )
+    ):
+        name = "picture.png" if "show" in arguments else "payload"
+        assert sfsim(*arguments, "--out", f"new{number}/{name}").code == 0
+        assert Path(f"new{number}/{name}").is_file()
+        said = sfsim(*arguments, "--out", f"file/{name}")
+        assert said.code == 2 and said.err.startswith(f"error: file/{name}: cannot be written (")
+
+
+def test_a_picture_has_an_ending_that_can_be_drawn(sfsim: Callable[..., Said]) -> None:
+    text = "x.txt: found a name that ends in '.txt', expected one that ends in .png, .svg or .pdf"
+    assert sfsim("check", QUICKSTART, "--graph", "x.txt") == Said(2, "", f"error: {text}\n")
+    dsl = ROOT / "channels" / "dsl.toml"
+    assert sfsim("show", "channel", dsl, "--out", "x.txt", "--json").err == f"error: {text}\n"
+    assert sfsim("show", "channel", dsl, "--out", "x.svg").code == 0
+    assert Path("x.svg").read_text().startswith("<?xml")
+    assert {path.name for path in Path().iterdir()} == {"x.svg"}
 
 
 def test_codec_there_and_back(sfsim: Callable[..., Said]) -> None:
@@ -263,7 +290,9 @@ def test_codec_there_and_back(sfsim: Callable[..., Said]) -> None:
     np.save("x.npy", x)
     said = sfsim("codec", "encode", "x.npy", "--codec", INT8, "--out", "payload")
     size = Path("payload").stat().st_size
-    assert said.code == 0 and f"payload bytes: {size:,}" in said.out and "max error: 0.00" in said.out
+    assert (
+        said.code == 0 and f"payload bytes: {size:,}" in said.out and "max error absolute: 0.00" in said.out
+    )
     assert sfsim("codec", "decode", "payload", "--codec", INT8, "--out", "y.npy").code == 0
     y = np.load("y.npy")
     assert y.shape == x.shape and y.dtype == x.dtype and np.abs(x - y).max() < 0.005
@@ -301,6 +330,26 @@ def test_calibrate_shows_the_profile(sfsim: Callable[..., Said], monkeypatch: py
     monkeypatch.setattr(calibrate, "calibrate", measure)
     said = sfsim("calibrate", "--out", "mine.toml", "--name", "mine")
     assert said.code == 0 and "peak flops:" in said.out and said.out.endswith("profile: mine.toml\n")
+    assert not re.search(r"None|[()']\n", said.out) and "throttling" not in said.out
+    assert "estimated: efficiency, " in said.out and "note:" not in said.out
+
+
+def test_calibrate_explains_an_efficiency_of_one(
+    sfsim: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfsim.device import calibrate, load
+
+    slow = replace(load(ROOT / "scenarios" / "devices" / "laptop-cpu.toml"), efficiency=1.0)
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_: slow)
+    said = sfsim("calibrate")
+    assert "note: efficiency 1: the matrix product, which should be the peak, was slower" in said.out
+
+
+def test_the_readme_writes_into_runs_only() -> None:
+    text = (ROOT / "README.md").read_text()
+    written = re.findall(r"--(?:out|graph) (\S+)|np\.save\(\"(\S+?)\"", text)
+    assert len(written) >= 7 and all((a or b).startswith("runs/") for a, b in written)
+    assert "runs/x.npy --codec" in text
 
 
 def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said]) -> None:
@@ -322,7 +371,46 @@ def test_check_shows_the_world_and_draws_the_network(sfsim: Callable[..., Said])
         "note: target: hold = 30 cannot be reached in a run with 25 evaluations\n"
     )
     said = sfsim("check", QUICKSTART, "--set", "clients.pi.device.memory_bytes=1000")
-    assert said.code == 2 and said.out == "" and said.err.startswith('error: [clients "pi"]: found ')
+    assert said.code == 2 and said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            "clients.pi.device.memory_bytes=1000",
+            '[clients "pi" device] memory_bytes: found the client-side model',
+        ),
+        (
+            "main_server.device.memory_bytes=9",
+            "[main_server.device] memory_bytes: found 6 copies of the server-side",
+        ),
+        (
+            'partition={kind="counts",counts=[1000,1000,1,1,1,1]}',
+            "[partition] counts: found 2004 examples in all, expected at most the 1222 of the training split",
+        ),
+        (
+            "clients.pi.count=9000",
+            "[partition]: found 1222 training examples, expected at least one training",
+        ),
+        (
+            'partition={kind="dirichlet",alpha=0.01,min_examples=200}',
+            "[partition] alpha: found 0.01, with which none of 1000 draws gave each of 6 clients 200 examples",
+        ),
+        (
+            "data.test_fraction=0.9999",
+            "[data] test_fraction, validation_fraction: found shares that leave none",
+        ),
+        ('model={kind="cnn",width=1000000}', "[model] width: found 1000000, with which the weights take"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_what_only_data_and_model_tell_names_file_and_table(
+    sfsim: Callable[..., Said], verb: str, change: str, text: str
+) -> None:
+    said = sfsim(verb, QUICKSTART, "--set", change)
+    assert said.code == 2 and said.out == "" and said.err.startswith(f"error: {QUICKSTART}, {text}")
+    assert not list(Path().iterdir())
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy() -> None:

@@ -31,7 +31,8 @@ def test_roles_keep_groups_together_and_fill_the_fractions() -> None:
 
 
 def test_too_few_examples_to_train_on() -> None:
-    with pytest.raises(DataError, match="none of the 2 examples is left for training"):
+    said = r"^\[data\] test_fraction, validation_fraction: found shares that leave none of the 2 examples for"
+    with pytest.raises(ConfigError, match=said):
         load_dataset(Synthetic(num_train=1, num_test=1), None, 1, validation_fraction=0.5)
 
 

@@ -136,6 +136,7 @@ def test_a_model_larger_than_the_memory_of_a_device_is_refused() -> None:
     small = replace(FAST, memory_bytes=1000)
     declared = scenario(clients=tuple(replace(group, device=small) for group in clients(2)))
     with pytest.raises(
-        ConfigError, match=r'\[clients "c"\]: found the client-side model with 16 examples, which'
+        ConfigError,
+        match=r'\[clients "c" device\] memory_bytes: found the client-side model with 16 examples, which',
     ):
         worlds.build(declared)

@@ -16,6 +16,7 @@ from sfsim.report.delays import PARTS
 from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
 from sfsim.report.tables import (
     bytes_table,
+    client_table,
     codecs,
     compare_table,
     delay_table,
@@ -141,11 +142,39 @@ def test_tables(tmp_path: Path) -> None:
     )
     assert delay_table(run).rows[-1] == ("total", "37.8 s", "100.0 %", "")
     assert ("waiting at the barrier", "15.2 s", "40.3 %", "laptop: 27.4 s") in delay_table(run).rows
+    head, rows = client_table(run).head, {row[0]: row[1:] for row in client_table(run).rows}
+    assert set(rows) == set(CLIENTS)
+    assert rows["laptop"][head.index("waiting at the barrier") - 1] == "27.4 s"
     assert link_table(run).rows[0] == ("pi → core", "45.12 kB", "31.8 %", "30.08 kbit/s", "16", "0")
-    assert codecs(run) == (
-        "client model down: fp32, smashed data up: uniform-8bit, gradient down: uniform-8bit, "
-        "client model up: fp32"
-    )
+    assert codecs(run) == "FG: uniform-8bit"
+
+
+@pytest.mark.parametrize(
+    ("used", "text"),
+    [
+        ({}, "-"),
+        ({("smashed data", "up"): "ms", ("gradient", "down"): "ms"}, "ms"),
+        ({("smashed data", "up"): "ms", ("gradient", "down"): "fp32"}, "F: ms"),
+        (
+            {("smashed data", "up"): "fp32", ("gradient", "down"): "ms", ("client model", "up"): "fp32"},
+            "G: ms",
+        ),
+        (
+            {("smashed data", "up"): "ms", ("smashed data", "down"): "fp32", ("gradient", "down"): "fp32"},
+            "smashed_up: ms",
+        ),
+        (
+            {("smashed data", "up"): "ms", ("gradient", "down"): "int8", ("client model", "peer"): "fp32"},
+            "smashed_up: ms, gradient_down: int8",
+        ),
+    ],
+)
+def test_codecs_in_a_few_words(tmp_path: Path, used: dict[tuple[str, str], str], text: str) -> None:
+    book = Ledger()
+    for (kind, direction), codec in used.items():
+        book.messages.append(message("a", "b", 0, 1, kind=kind, direction=direction, codec=codec))
+    out = write(tmp_path / "a", book, scenario_table={"name": "x"}, scenario_hash="h", environment={})
+    assert codecs(Result(out)) == text
 
 
 def test_outcomes_in_words(tmp_path: Path) -> None:
@@ -219,6 +248,7 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert set(re.findall(r'src="(.{10})', page)) == {"data:image"}
     assert not re.search(r"<(script|link|iframe)|https?://(?!www.w3.org)|@import|url\(", page)
     assert page.count("<img alt=") == 3 + 2 * 2
+    assert page.count("Client by client") == 2 and '<td>laptop</td><td class="n">' in page
     assert "accuracy 0.8 reached at 28.3 s" in page and "not reached in 4 rounds" in page
     assert "a loss rate is configured and no packet was lost" in page
     assert report([run, other], tmp_path / "again.html").read_text() == page
@@ -251,4 +281,4 @@ def test_the_network_is_drawn(tmp_path: Path) -> None:
     path = draw(graph, hosts, tmp_path / "graph.png", lambda link: f"{link.rate} bit/s")
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ResultsError, match=r"graph.png: cannot be written"):
-        draw(graph, hosts, tmp_path / "nowhere" / "graph.png", lambda link: "")
+        draw(graph, hosts, path / "graph.png", lambda link: "")

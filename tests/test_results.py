@@ -149,6 +149,12 @@ def test_a_write_that_fails_leaves_the_old_run(tmp_path: Path, monkeypatch: pyte
 def test_no_run_no_result(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"nowhere: found no run, expected a run directory"):
         Result(tmp_path / "nowhere")
+    run = run_directory(tmp_path / "a")
+    (run.directory / "summary.json").write_text('{"name": ')
+    with pytest.raises(
+        ResultsError, match=r"summary.json: damaged \(Expecting value.*\); run the scenario again"
+    ):
+        Result(run.directory)
 
 
 def test_json_files_hold_no_nan(tmp_path: Path) -> None:

@@ -308,6 +308,11 @@ CASES = {
         'name = "pi"',
         "a.toml, [clients \"pi\"] name: found a second group 'pi', expected a name that no other group has",
     ),
+    "baseline that is no run": (
+        "[codecs]",
+        '[target]\nmetric = "accuracy"\nvalue = 0.9\nrelative_to = "codecs"\n[codecs]',
+        "a.toml, [target] relative_to: found 'codecs', expected the directory of a finished run (with summary.json)",
+    ),
     "baseline that does not exist": (
         "[codecs]",
         '[target]\nmetric = "accuracy"\nvalue = 0.9\nrelative_to = "runs/a"\n[codecs]',
@@ -377,6 +382,10 @@ def test_files_that_are_no_scenarios() -> None:
         ConfigError, match=r"^b\.toml: found text that is not TOML \(Invalid value \(at line 1, column 8\)\)"
     ):
         load("b.toml")
+    for encoding in ("utf-8-sig", "utf-16"):
+        Path("b.toml").write_text("seed = 3", encoding=encoding)
+        with pytest.raises(ConfigError, match=r"It begins with a byte order mark: save it as plain UTF-8\.$"):
+            load("b.toml")
     Path("b.toml").write_text("")
     with pytest.raises(ConfigError, match=r"^b\.toml, protocol: found nothing, expected 'sl', 'splitfed-v1'"):
         load("b.toml")

@@ -28,6 +28,21 @@ def test_every_key_is_explained(cls: type) -> None:
     assert not [key for key in keys(cls) if key != "kind" and not texts[key]]
 
 
+@pytest.mark.parametrize(
+    "cls", [cls for cls in TABLES if ".cell." not in cls.__module__], ids=lambda cls: cls.__name__
+)
+def test_every_key_has_a_sentence_of_its_own(cls: type) -> None:
+    texts = [about_keys(cls)[key] for key in keys(cls) if key != "kind"]
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_reference_lists_framings_and_stages() -> None:
+    text = markdown()
+    assert "| `tcp-ipv4-ethernet` | 1448 bytes | 70 bytes | TCP 32 with timestamps, IPv4 20," in text
+    assert "Stages, for `cut_layers`, in order: `conv1`, `conv2`, `conv3`, `head`." in text
+    assert text.count("Stages, for") == 3
+
+
 def holds(value: Any, schema: dict[str, Any], whole: dict[str, Any]) -> bool:
     """Check a value against the part of JSON Schema that ours uses."""
     if "$ref" in schema:

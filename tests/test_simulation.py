@@ -1,18 +1,23 @@
 """sfsim.run from Python: targets, early end, notes, refusals."""
 
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from worlds import ACCESS, clients, coded, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
-from sfsim.codec import Cast
-from sfsim.errors import ConfigError, ResultsError
-from sfsim.learning.declarations import Cnn
+from sfsim.codec import Cast, Uniform
+from sfsim.errors import ConfigError
+from sfsim.learning.declarations import Cnn, Sgd
+from sfsim.report import report
+from sfsim.report.tables import outcome
 from sfsim.results import Progress
-from sfsim.scenario import Scenario, Target
+from sfsim.scenario import Codecs, ModelCodec, Scenario, Target
 
 
 def reachable(**target: object) -> Scenario:
@@ -40,8 +45,15 @@ def test_a_target_may_be_relative_to_a_baseline(tmp_path: Path) -> None:
     other = sfsim.run(reachable(value=0.5, relative_to=baseline.directory, stop=True), out=tmp_path / "other")
     reached = other.time_to()
     assert reached.reached and reached.target == pytest.approx(0.5 * baseline.best())
-    with pytest.raises(ResultsError, match="found no run, expected a run directory"):
-        sfsim.run(reachable(relative_to=tmp_path / "nowhere"), out=tmp_path / "third")
+    with pytest.raises(
+        ConfigError, match=r"^Scenario, \[target\] relative_to: found 'nowhere', expected the"
+    ):
+        reachable(relative_to=tmp_path / "nowhere")
+    (baseline.directory / "evaluations.parquet").unlink()
+    with pytest.raises(
+        ConfigError, match=r"^\[target\] relative_to: found a baseline that cannot be used \("
+    ):
+        sfsim.run(reachable(relative_to=baseline.directory), out=tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
 
@@ -76,11 +88,60 @@ def test_values_beyond_a_codecs_range_are_reported(tmp_path: Path, monkeypatch: 
     assert notes[0].startswith("codec smashed_up: ") and "were beyond its range" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("slots", "text"),
+    [
+        (
+            {"smashed_up": Uniform(bits=8)},
+            r"^diverged in round 1: smashed_up of c-\d, minibatch \d: tensor: found",
+        ),
+        (
+            {"client_model_up": ModelCodec(codec=Uniform(bits=8), of="weights")},
+            r"^diverged in round 1: client model: tensor 'front_end\..*': found nan",
+        ),
+    ],
+)
+def test_a_run_that_diverges_is_a_result(tmp_path: Path, slots: dict[str, Any], text: str) -> None:
+    wild = reachable(hold=1)
+    wild = replace(wild, optimiser=Sgd(learning_rate=1e20), codecs=Codecs(**slots), model=Cnn(width=4))
+    result = sfsim.run(wild, out=tmp_path / "run")
+    assert re.match(text, result.notes[0])
+    assert math.isnan(result.evaluations["value"].iloc[-1]) and result.evaluations["round"].iloc[-1] == 1
+    assert not result.messages.empty and not result.computations.empty
+    reached = result.time_to()
+    assert reached.diverged and not reached.reached
+    assert "no evaluation gave a number: diverged" in outcome(result)
+    assert report([result], tmp_path / "report.html").exists()
+
+
+def test_where_every_codec_carries_nan_it_is_measured(tmp_path: Path) -> None:
+    wild = replace(reachable(), optimiser=Sgd(learning_rate=1e20))
+    result = sfsim.run(wild, out=tmp_path / "run")
+    assert len(result.rounds) == 4 and result.time_to().diverged
+
+
 def test_progress_counts_rounds_in_simulated_time(tmp_path: Path) -> None:
     seen: list[Progress] = []
     sfsim.run(scenario(validation_fraction=0.2), out=tmp_path / "run", progress=seen.append)
     assert [progress.round for progress in seen] == [0, 1, 2]
     assert seen[1].time_s < seen[2].time_s and seen[2].metric == "accuracy"
+
+
+def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[1]
+    block = (root / "docs" / "python.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(block.replace('"scenarios/', f'"{root}/scenarios/'), names := {})  # type: ignore[var-annotated]
+    assert (tmp_path / "runs" / "two-rounds" / "report.html").exists()
+    assert len(names["result"].rounds) == 2
+
+
+def test_a_path_is_no_scenario() -> None:
+    with pytest.raises(ConfigError) as caught:
+        sfsim.run("x.toml")  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "sfsim.run: found 'x.toml', expected a Scenario. Write sfsim.run(sfsim.load('x.toml'))."
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ many such pieces at once.
 (2000000.0, inf)
 """
 
-from sfsim.channel.budget import AnyPathLoss, LinkBudget, LogDistance, Tr38901
+from sfsim.channel.budget import AnyPathLoss, InterceptSlope, LinkBudget, LogDistance, Tr38901
 from sfsim.channel.catalogue import (
     AnyChannel,
     AnyLoss,
@@ -56,6 +56,7 @@ __all__ = [
     "Cqi",
     "GammaLatency",
     "GilbertElliott",
+    "InterceptSlope",
     "Latency",
     "LinkBudget",
     "LogDistance",

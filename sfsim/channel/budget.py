@@ -42,6 +42,44 @@ class PathLoss:
 
 
 @declaration
+class InterceptSlope(PathLoss):
+    """``PL = intercept_db + slope_db * log10(d / 1 m)`` from 1 m on, at whatever carrier it was measured.
+
+    Parameters
+    ----------
+    intercept_db : float
+        Loss at 1 m.
+    slope_db : float
+        Loss per decade of distance.
+
+    Source: the default is the urban macro cell of 3GPP TR 36.814 at 2 GHz as ns-3 3.44 uses it, 15.3 + 37.6
+    log10 d.
+
+    Examples
+    --------
+    >>> drawn = InterceptSlope().realise(seed=7, place="anywhere", carrier_hz=2e9)
+    >>> drawn.db(np.array(500.0), np.array(0.0)).round(1)
+    np.float64(116.8)
+    """
+
+    kind: Literal["intercept-slope"] = "intercept-slope"
+    intercept_db: float = 15.3
+    slope_db: Annotated[float, Field(ge=0)] = 37.6
+
+    def realise(self, seed: int, place: str, carrier_hz: float) -> Attenuation:
+        return _InterceptSlopeAttenuation(self)
+
+
+class _InterceptSlopeAttenuation(Attenuation):
+    def __init__(self, law: InterceptSlope) -> None:
+        self._law = law
+
+    def db(self, distance_m: np.ndarray, travelled_m: np.ndarray) -> np.ndarray:
+        law = self._law
+        return np.asarray(law.intercept_db + law.slope_db * np.log10(np.maximum(distance_m, 1.0)))
+
+
+@declaration
 class LogDistance(PathLoss):
     """Loss that grows with a power of the distance, from free space at 1 m on, and log-normal shadowing.
 
@@ -90,8 +128,10 @@ class Tr38901(PathLoss):
     sight : "drawn", "los" or "nlos"
         Line of sight with the report's probability at the distance, always, or never. A drawn one is the
         link's own and changes along the way of a moving client.
-    base_height_m, user_height_m : float, optional
-        Heights of the antennas; default: the scenario's (25 / 10 / 3 / 35 m and 1.5 / 1.5 / 1 / 1.5 m).
+    base_height_m : float, optional
+        Height of the base station's antenna; default: the scenario's (25 / 10 / 3 / 35 m).
+    user_height_m : float, optional
+        Height of the user's antenna; default: the scenario's (1.5 / 1.5 / 1 / 1.5 m).
     shadowing : bool
         Add log-normal shadowing with the report's deviation and correlation distance.
 
@@ -148,7 +188,7 @@ def _gauss(correlation_m: float, seed: int, what: str, place: str) -> Correlated
     return CorrelatedGauss(correlation_m, lambda chunk: stream(seed, what, place, chunk))
 
 
-AnyPathLoss = Annotated[LogDistance | Tr38901, Field(discriminator="kind")]
+AnyPathLoss = Annotated[InterceptSlope | LogDistance | Tr38901, Field(discriminator="kind")]
 
 
 @declaration
@@ -159,7 +199,7 @@ class LinkBudget:
 
     Parameters
     ----------
-    path_loss : LogDistance or Tr38901
+    path_loss : InterceptSlope, LogDistance or Tr38901
         How much is lost on the way.
     distance_m : float, optional
         Horizontal distance of a client that stands still.

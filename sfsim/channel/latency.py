@@ -1,6 +1,7 @@
 """How long a message travels on a link: laws of latency and its jitter.
 
-The luck of message i on a link depends on (seed, link, i) only, so two codecs meet the same jitter.
+The luck of message i on a link depends on (seed, link, whose messages, i) only, so two codecs meet the same
+jitter.
 """
 
 from functools import lru_cache
@@ -22,15 +23,15 @@ Seconds = Annotated[float, Field(ge=0)]
 class LatencyRealisation:
     """The latencies of one link, one per message."""
 
-    def __init__(self, law: "Latency", seed: int, name: str) -> None:
-        self._law, self._seed, self._name = law, seed, name
+    def __init__(self, law: "Latency", seed: int, name: str, whose: tuple[str, ...] = ()) -> None:
+        self._law, self._seed, self._name, self._whose = law, seed, name, whose
         self._chunk, self._drawn = -1, np.empty(0)
 
     def at(self, message_index: int) -> float:
-        """Return the one-way latency in s of the link's message `message_index`."""
+        """Return the one-way latency in s of message `message_index`."""
         chunk, within = divmod(message_index, _CHUNK)
         if chunk != self._chunk:
-            rng = stream(self._seed, "latency", self._name, chunk)
+            rng = stream(self._seed, "latency", self._name, *self._whose, chunk)
             self._drawn, self._chunk = self._law.draw(rng, self._seed, self._name, _CHUNK), chunk
         return float(self._drawn[within])
 
@@ -42,9 +43,13 @@ class Latency:
     title: str = ""
     source: str = ""
 
-    def realise(self, seed: int, name: str) -> LatencyRealisation:
-        """Draw the latencies of the link called `name`."""
-        return LatencyRealisation(self, seed, name)
+    def realise(self, seed: int, name: str, whose: tuple[str, ...] = ()) -> LatencyRealisation:
+        """Draw the latencies of the link called `name`; `whose`: who exchanges the messages, if that matters."""
+        return LatencyRealisation(self, seed, name, whose)
+
+    def mean(self, seed: int, name: str) -> float:
+        """Return the mean latency in s of the link called `name`."""
+        raise NotImplementedError
 
     def sample(self, seed: int, link_name: str, message_index: int) -> float:
         """Return the latency of one message in s; of many, `realise` once is faster."""
@@ -73,6 +78,9 @@ class ConstantLatency(Latency):
     kind: Literal["constant"] = "constant"
     latency_s: Seconds
 
+    def mean(self, seed: int, name: str) -> float:
+        return self.latency_s
+
     def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
         return np.full(count, self.latency_s)
 
@@ -88,6 +96,9 @@ class UniformLatency(Latency):
     def __post_init__(self) -> None:
         if self.high_s < self.low_s:
             raise misfit("high_s", f"{self.high_s:g}", f"at least low_s = {self.low_s:g}")
+
+    def mean(self, seed: int, name: str) -> float:
+        return (self.low_s + self.high_s) / 2
 
     def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
         return rng.uniform(self.low_s, self.high_s, count)
@@ -112,6 +123,9 @@ class _Skewed(Latency):
     def __post_init__(self) -> None:
         if self.mean_s <= self.least_s:
             raise misfit("mean_s", f"{self.mean_s:g}", f"more than least_s = {self.least_s:g}")
+
+    def mean(self, seed: int, name: str) -> float:
+        return self.mean_s
 
 
 @declaration
@@ -168,7 +182,15 @@ class RttMatrixLatency(Latency):
     path: Path
     pair: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
+    def mean(self, seed: int, name: str) -> float:
+        return float(self._rtt_s(seed, name).mean() / 2)
+
     def draw(self, rng: np.random.Generator, seed: int, name: str, count: int) -> np.ndarray:
+        rtt_s = self._rtt_s(seed, name)
+        return np.asarray(rtt_s[rng.integers(len(rtt_s), size=count)] / 2)
+
+    def _rtt_s(self, seed: int, name: str) -> np.ndarray:
+        """Return the round-trip times of the link's two nodes, one for each slice."""
         slices = self.slices()
         nodes = len(slices[0])
         if self.pair is not None:
@@ -178,8 +200,7 @@ class RttMatrixLatency(Latency):
         else:
             place = "<->".join(sorted(name.split("->")))
             row, column = stream(seed, "nodes", place).choice(nodes, 2, replace=False)
-        rtt_s = np.array([matrix[row, column] for matrix in slices])
-        return np.asarray(rtt_s[rng.integers(len(rtt_s), size=count)] / 2)
+        return np.array([matrix[row, column] for matrix in slices])
 
     def slices(self) -> list[np.ndarray]:
         """Return the matrices in s, shape (nodes, nodes) each; raises NetworkError for anything else."""

@@ -109,10 +109,14 @@ class RandomWaypoint(Mobility):
 
     Parameters
     ----------
-    low, high : list of two numbers
-        Corners of the rectangle: x and y in m.
-    slowest_m_per_s, fastest_m_per_s : float
-        Each way has its own speed, uniformly drawn between the two.
+    low : list of two numbers
+        Lower left corner of the rectangle: x and y in m.
+    high : list of two numbers
+        Upper right corner.
+    slowest_m_per_s : float
+        Least speed; each way has its own, uniformly drawn between the two.
+    fastest_m_per_s : float
+        Greatest speed.
     pause_s : float
         How long the client waits at each place.
 

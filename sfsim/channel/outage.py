@@ -16,8 +16,10 @@ class Outage:
 
     Parameters
     ----------
-    mean_up_s, mean_down_s : float
-        Mean length of the stays; each is drawn from an exponential law.
+    mean_up_s : float
+        Mean time from a recovery to the next failure; each is drawn from an exponential law.
+    mean_down_s : float
+        Mean length of an outage, drawn likewise.
 
     Source: the alternating renewal process of reliability theory (Ross, *Introduction to Probability Models*,
     section 7.5); whether a link is up at time 0 is drawn from the stationary law.

@@ -18,7 +18,7 @@ from sfsim.codec.uniform import Uniform
 from sfsim.codec.zeros import Zeros
 from sfsim.codec.zstd import Zstd
 from sfsim.cost import Cost
-from sfsim.declaration import declaration
+from sfsim.declaration import declaration, misfit
 from sfsim.errors import CodecError
 
 AnyStage = Annotated[
@@ -49,7 +49,8 @@ class Chain(Codec):
     def _check(self) -> Self:
         kinds = [stage.kind for stage in self.stages]
         if len(kinds) < 2 or kinds[0] == "zstd" or any(kind != "zstd" for kind in kinds[1:]):
-            raise ValueError(f"a chain is one tensor codec and then byte stages (zstd), not {kinds}")
+            expected = "one tensor codec first and byte stages (zstd) behind it"
+            raise misfit((), f"the stages {', '.join(kinds) or 'of an empty list'}", expected)
         return self
 
     @property

@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 from sfsim import seeds
 from sfsim.codec.loading import load
 from sfsim.errors import CodecError, ConfigError, did_you_mean
+from sfsim.files import writing
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeReport:
-    """What encoding a file gave. Errors are over the values that are finite at both ends."""
+    """What encoding a file gave.
+
+    Errors are over the values that are finite at both ends: the norm of the difference, the same over the norm
+    of what was encoded (NaN for zeros), and the largest difference.
+    """
 
     codec: str
     shape: tuple[int, ...]
@@ -25,8 +30,9 @@ class EncodeReport:
     bits_per_element: float
     estimated_bits: float
     saturated: int
-    l2_error: float
-    max_error: float
+    l2_error_absolute: float
+    l2_error_relative: float
+    max_error_absolute: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,13 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
         encoded = codec.encode(x, rng, training=seed is not None, name=x_npy.name)
     except CodecError as error:
         raise CodecError(f"{x_npy}: {error}") from None
-    _write(out, encoded.payload)
+    with writing(out):
+        out.write_bytes(encoded.payload)
     size = len(encoded.payload)
     back = codec.decode(encoded.payload)
     finite = np.isfinite(x) & np.isfinite(back)
     difference = back[finite].astype(np.float64) - x[finite]
+    l2_error, norm = (float(np.linalg.norm(values)) for values in (difference, x[finite].astype(np.float64)))
     return EncodeReport(
         codec=codec.name,
         shape=x.shape,
@@ -79,8 +87,9 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
         bits_per_element=8 * size / max(x.size, 1),
         estimated_bits=encoded.estimated_bits,
         saturated=encoded.saturated,
-        l2_error=float(np.sqrt(np.sum(difference**2))),
-        max_error=float(np.abs(difference).max(initial=0.0)),
+        l2_error_absolute=l2_error,
+        l2_error_relative=l2_error / norm if norm else float("nan"),
+        max_error_absolute=float(np.abs(difference).max(initial=0.0)),
     )
 
 
@@ -93,11 +102,8 @@ def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
         x = codec.decode(data)
     except CodecError as error:
         raise CodecError(f"{payload}: {error}") from None
-    try:
-        with out.open("wb") as file:  # np.save would append .npy to a path of another name
-            np.save(file, x)
-    except OSError as error:
-        raise ConfigError(str(out), str(error.strerror), "a file that can be written") from None
+    with writing(out), out.open("wb") as file:  # np.save would append .npy to a path of another name
+        np.save(file, x)
     return DecodeReport(
         codec=codec.name,
         shape=x.shape,
@@ -110,7 +116,7 @@ def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
 
 
 def _check_other(out: Path, *inputs: Path) -> None:
-    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+    if out.is_file() and any(path.exists() and out.samefile(path) for path in inputs):
         raise ConfigError(f"--out {out}", "a file that is read", "another file: it would be overwritten")
 
 
@@ -134,10 +140,3 @@ def _read(path: Path, expected: str) -> bytes:
         raise ConfigError(str(path), "no such file", expected, did_you_mean(path.name, names)) from None
     except OSError as error:
         raise ConfigError(str(path), str(error.strerror), expected) from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(str(path), str(error.strerror), "a file that can be written") from None

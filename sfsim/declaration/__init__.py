@@ -73,7 +73,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         )
         raise ConfigError(str(path), found, "a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"text that is not TOML ({error})", "a TOML file") from None
+        marked = path.read_bytes().startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
+        hint = "It begins with a byte order mark: save it as plain UTF-8." if marked else None
+        raise ConfigError(str(path), f"text that is not TOML ({error})", "a TOML file", hint) from None
 
 
 def no_such_file(path: Path, place: str, expected: str) -> ConfigError:

@@ -12,6 +12,7 @@ import numpy as np
 from sfsim import seeds
 from sfsim.device.profile import Device, load
 from sfsim.errors import ConfigError
+from sfsim.files import writing
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,8 @@ def calibrate(
         "active_power_w": float(active_power_w),
     }
     # JSON's strings, numbers and lists of strings are TOML too.
-    out.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()))
+    with writing(out):
+        out.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()))
     return load(out)
 
 

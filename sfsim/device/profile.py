@@ -56,8 +56,10 @@ class Device:
         memory traffic included.
     memory_bytes : int
         Memory that weights, optimiser state and activations must fit into.
-    idle_power_w, active_power_w : float
-        Power of the whole machine while it waits, and while it computes in one slot.
+    idle_power_w : float
+        Power of the whole machine while it waits.
+    active_power_w : float
+        Power of the whole machine while it computes in one slot; what joules are charged by.
     slots : int
         Pieces of work that run at full speed at the same time.
     policy : {"fifo", "shared", "unlimited"}

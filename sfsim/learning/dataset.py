@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfsim.errors import DataError
+from sfsim.errors import ConfigError
 from sfsim.learning.declarations import Task
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -146,12 +146,16 @@ def assemble(
 
     Raises
     ------
-    DataError
+    ConfigError
         No training example is left.
     """
     train = roles == TRAIN
     if not train.any():
-        raise DataError(f"none of the {len(roles)} examples is left for training: lower the other fractions")
+        raise ConfigError(
+            "[data] test_fraction, validation_fraction",
+            f"shares that leave none of the {len(roles)} examples for training",
+            "smaller ones",
+        )
     splits = {
         name: Examples(torch.from_numpy(inputs[roles == role]), torch.from_numpy(targets[roles == role]))
         for name, role in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST))

@@ -69,9 +69,14 @@ class Cifar10:
 class Ham10000:
     """HAM10000 skin lesions with binary masks, in the official layout or in SplitFedZip's.
 
-    ``path`` is relative to the data root; its default is ``HAM10000`` (official) or ``HAM10K`` (splitfedzip).
-    ``max_pairs`` keeps that many pairs in all, ``test_fraction`` of them become the test split (official
-    layout; the other one brings its own splits and clients).
+    Parameters
+    ----------
+    path : str, optional
+        The folder below the data root; default ``HAM10000`` (official) or ``HAM10K`` (splitfedzip).
+    max_pairs : int, optional
+        How many pairs to keep, drawn by seed; default: all.
+    test_fraction : float
+        Share of them that is tested on (official layout; the other one brings its own splits and clients).
     """
 
     kind: Literal["ham10000"] = "ham10000"
@@ -95,9 +100,18 @@ class Ham10000:
 class ImageMaskFolder:
     """Any folder of image/mask pairs.
 
-    ``path`` is relative to the data root; ``images`` and ``masks`` are glob patterns inside it. An image and
-    a mask belong together when the mask's stem is the image's stem plus ``mask_suffix``. ``grey_to_class``
-    says which class a grey level of the mask means; other levels (JPEG noise) take the nearest one.
+    An image and a mask belong together when the mask's stem is the image's stem plus `mask_suffix`.
+
+    Parameters
+    ----------
+    images : str
+        Glob pattern of the images inside the folder.
+    masks : str
+        Glob pattern of the masks.
+    mask_suffix : str
+        What a mask's stem has more than its image's.
+    grey_to_class : dict of int to int
+        Which class a grey level of the mask means; other levels (JPEG noise) take the nearest one.
     """
 
     kind: Literal["image-mask-folder"] = "image-mask-folder"

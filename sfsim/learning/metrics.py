@@ -1,5 +1,6 @@
 """Evaluate a cut model: loss, and accuracy (classification) or mean Jaccard index (segmentation)."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -42,7 +43,8 @@ def evaluate(
     Returns
     -------
     dict of str to float
-        ``"loss"`` (mean over examples) and ``"accuracy"`` or ``"mji"`` (see `MeanJaccard`).
+        ``"loss"`` (mean over examples) and ``"accuracy"`` or ``"mji"`` (see `MeanJaccard`); NaN all of them
+        when the model puts out NaN.
     """
     if len(examples) == 0:
         raise ValueError("no examples to evaluate")
@@ -65,9 +67,9 @@ def evaluate(
             else:
                 jaccard.add(prediction, targets, logits.shape[1])
     mean_loss = loss_sum / len(examples)
-    if targets.ndim == 1:
-        return {"loss": mean_loss, "accuracy": correct / len(examples)}
-    return {"loss": mean_loss, "mji": jaccard.mean()}
+    metric = "accuracy" if targets.ndim == 1 else "mji"
+    value = correct / len(examples) if targets.ndim == 1 else jaccard.mean()
+    return {"loss": mean_loss, metric: math.nan if math.isnan(mean_loss) else value}
 
 
 class MeanJaccard:

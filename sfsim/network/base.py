@@ -1,6 +1,6 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heappush
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,6 +12,7 @@ from simpy.core import StopSimulation
 from sfsim.errors import NetworkError, SimulationError, did_you_mean
 from sfsim.ledger import Ledger
 from sfsim.network.declarations import Framing, Link
+from sfsim.network.jitter import Jitter
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox, Message
 from sfsim.network.routing import Router
@@ -69,12 +70,12 @@ class MessageNetwork(Generic[LinkT]):
                 raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
         self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
         self._hosts, self._clients = dict(hosts), frozenset(clients)
-        self._router = Router(graph)
         self.links: dict[tuple[str, str], LinkT] = {
             (source, destination): self._link(source, destination, data["link"])
             for source, destination, data in graph.edges(data=True)
         }
-        self._inboxes = {party: Inbox(env) for party in hosts}
+        self._router = Router(graph, seed)
+        self._inboxes: dict[str, Inbox] = {}  # made when somebody asks or sends
         self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
         self._ways: dict[tuple[str, str], Way[LinkT]] = {}
@@ -85,7 +86,10 @@ class MessageNetwork(Generic[LinkT]):
     def inbox(self, party: str) -> Inbox:
         """Return where messages to `party` arrive."""
         self._check_party(party)
-        return self._inboxes[party]
+        inbox = self._inboxes.get(party)
+        if inbox is None:
+            inbox = self._inboxes[party] = Inbox(self._env)
+        return inbox
 
     def send(self, source: str, destination: str, outgoing: Outgoing) -> simpy.Event:
         """Start to send; the event fires with the `Message` once it stands in the destination's inbox.
@@ -107,6 +111,12 @@ class MessageNetwork(Generic[LinkT]):
             transfer.first_s = transfer.queued_s
             self._arrive(transfer)
         return transfer
+
+    def send_to_all(
+        self, source: str, destinations: Sequence[str], outgoing: Outgoing
+    ) -> Sequence[simpy.Event]:
+        """Send one payload to several parties; one event for each, as of `send`."""
+        return [self.send(source, destination, outgoing) for destination in destinations]
 
     def finish(self) -> None:
         """Write the records of links, and of messages that were still under way."""
@@ -176,10 +186,12 @@ class MessageNetwork(Generic[LinkT]):
             destination=destination,
             links=links,
             direction=_direction(source in self._clients, destination in self._clients),
-            latency_s=sum(link.latency_s for link in links),
+            latency_s=sum(link.declared.latency_s for link in links),
             lossy=any(link.loss is not None for link in links),
-            inbox=self._inboxes[destination],
+            inbox=self.inbox(destination),
         )
+        if any(link.declared.latency is not None for link in links):
+            way.jitter = Jitter(links, self._seed, source, destination)
         return way
 
     def _check_party(self, party: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sfsim.channel import AnyChannel, AnyLoss
+from sfsim.channel import AnyChannel, AnyLatency, AnyLoss
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import ConfigError, did_you_mean
 from sfsim.network.transport import AnyTransport
@@ -22,6 +22,8 @@ class Link:
         A rate that changes over time; with `rate_bps` too, the smaller of the two holds.
     latency_s : float
         Propagation delay in s.
+    latency : Latency, optional
+        What comes on top of `latency_s`, drawn for each message: a law of jitter.
     loss : Loss, optional
         Which packets are lost (and sent again).
     efficiency : float
@@ -43,6 +45,7 @@ class Link:
 
     rate_bps: Annotated[float, Field(ge=1)] | None = None
     latency_s: Annotated[float, Field(ge=0, le=1e5)]
+    latency: AnyLatency | None = None
     channel: AnyChannel | None = None
     loss: AnyLoss | None = None
     efficiency: Annotated[float, Field(ge=0.001, le=1)] = 1.0
@@ -52,6 +55,12 @@ class Link:
     def __post_init__(self) -> None:
         if self.rate_bps is None and self.channel is None:
             raise misfit("rate_bps", "nothing", "a rate in bit/s, or a channel")
+
+    def mean_latency_s(self, seed: int, name: str) -> float:
+        """Return what a message takes on the link called `name`, on average over the law of latency."""
+        if self.latency is None:
+            return self.latency_s
+        return self.latency_s + self.latency.mean(seed, name)
 
 
 @declaration

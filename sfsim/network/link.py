@@ -19,6 +19,7 @@ _AHEAD = 1024  # pieces of a channel that are fetched at once
 class LinkState:
     """One direction of a link in a running network; its randomness is named ``source->destination``.
 
+    ``latency_s`` is the mean over messages, what its law of latency adds included.
     ``capacity(time_s)`` answers ``(rate_bps, valid_until_s)``.
     """
 
@@ -27,6 +28,7 @@ class LinkState:
         "background",
         "declared",
         "destination",
+        "latency_s",
         "loss",
         "lost_packets",
         "messages",
@@ -38,6 +40,7 @@ class LinkState:
     def __init__(self, source: str, destination: str, link: Link, seed: int) -> None:
         self.source, self.destination, self.declared = source, destination, link
         self.loss = link.loss
+        self.latency_s = link.mean_latency_s(seed, self.name)
         self.realisation = link.channel.realise(seed, self.name) if link.channel is not None else None
         self.background = None
         if link.background is not None:
@@ -48,11 +51,6 @@ class LinkState:
     def name(self) -> str:
         """What errors call it, and its random streams."""
         return f"{self.source}->{self.destination}"
-
-    @property
-    def latency_s(self) -> float:
-        """Propagation delay."""
-        return self.declared.latency_s
 
     @property
     def sharing_s(self) -> float:

@@ -1,6 +1,7 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from sfsim.network.transfer import Transfer, Way
 from sfsim.network.transport import Fluid, Transport
 from sfsim.network.transport.base import Path, Sending, Window
 from sfsim.network.usage import Usage
+from sfsim.payload import Outgoing
 from sfsim.seeds import stream
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Network(MessageNetwork[NetworkLink]):
         self._accesses: dict[tuple[str, str], CellAccess | None] = {
             (source, destination): data.get("cell") for source, destination, data in graph.edges(data=True)
         }
+        self._multicasts: dict[tuple[str, tuple[str, ...]], list[Way[NetworkLink]]] = {}
         self._windows: dict[tuple[str, str], Window] = {}
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
@@ -98,12 +101,86 @@ class Network(MessageNetwork[NetworkLink]):
                 for link in way.links
                 if (access := self._accesses[link.source, link.destination]) is not None
             )
+            way.plain = not (way.accesses or way.jitter or self._store_and_forward)
         return way
+
+    def send_to_all(
+        self, source: str, destinations: Sequence[str], outgoing: Outgoing
+    ) -> Sequence[simpy.Event]:
+        """Send one payload to several parties; one event for each, as of `send`.
+
+        Those in a cell that multicasts (`model_delivery`) are served by one transmission, as far as their routes
+        differ in the last link only and nothing has to be acknowledged: no loss, and the fluid transport.
+        """
+        groups: dict[object, list[str]] = {}
+        for destination in destinations:
+            way = self._ways.get((source, destination)) or self._find_way(source, destination)
+            groups.setdefault(self._shared_part(way), []).append(destination)
+        events: dict[str, simpy.Event] = {}
+        for members in groups.values():
+            if len(members) == 1:
+                events[members[0]] = self.send(source, members[0], outgoing)
+            else:
+                events |= zip(members, self._multicast(source, tuple(members), outgoing), strict=True)
+        return [events[destination] for destination in destinations]
+
+    def _shared_part(self, way: Way[NetworkLink]) -> object:
+        """Return what ways have in common that one transmission can serve; the way itself if none can."""
+        cells = [access.cell for _, access in way.accesses]
+        last = self._accesses.get((way.links[-1].source, way.links[-1].destination)) if way.links else None
+        if len(cells) != 1 or last is None or not self._cells[last.cell].multicast or way.transport:
+            return id(way)
+        return last.cell, way.links[:-1], way.links[-1].source, way.framing
+
+    def _multicast(
+        self, source: str, members: tuple[str, ...], outgoing: Outgoing
+    ) -> Sequence[Transfer[NetworkLink]]:
+        ways = self._multicasts.get((source, members))
+        if ways is None:
+            ways = self._multicasts[source, members] = self._find_ways(source, members)
+        number, now = self._num_sent, self._env.now
+        self._num_sent += len(ways)
+        transfers = [
+            Transfer(self._env, number + place, way, outgoing, now, self._on_arrival)
+            for place, way in enumerate(ways)
+        ]
+        self._in_flight |= {transfer.message_id: transfer for transfer in transfers}
+        first = transfers[0]
+        first.others = tuple(transfers[1:])
+        first.way.messages += 1
+        self._begin(first)
+        return transfers
+
+    def _find_ways(self, source: str, members: tuple[str, ...]) -> list[Way[NetworkLink]]:
+        """Return a way to each member, all over one link for the air; the first one's asks for all grants."""
+        from sfsim.network.cell.multicast import MulticastLink  # compiles with numba, as cells do
+
+        own = [self._ways[source, member] for member in members]
+        accesses = tuple(entry for way in own for entry in way.accesses)
+        last, cell, number = [way.links[-1] for way in own], accesses[0][1].cell, 1
+        edge = (last[0].source, f"{cell} multicast")
+        while edge in self.links:
+            number += 1
+            edge = (edge[0], f"{cell} multicast {number}")
+        medium = self._cells[cell].fluid(down=True)
+        link = MulticastLink(self.engine, *edge, last, [access for _, access in accesses], medium)
+        self.links[edge] = link
+        route = (*own[0].links[:-1], link)
+        course = self.engine.course([part.fluid for part in route])
+        return [
+            replace(way, links=route, course=course, accesses=accesses, messages=0, wire_bytes=0)
+            for way in own
+        ]
+
+    def _count(self) -> None:
+        super()._count()
+        for ways in self._multicasts.values():
+            ways[0].count()
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
         outgoing, way = transfer.outgoing, transfer.way
-        if way.accesses and not transfer.granted:
-            self._ask(transfer)
+        if not (way.plain or transfer.granted):
+            self._prepare(transfer)
             return
         if self._usage is not None:
             self._usage.watch()
@@ -127,12 +204,20 @@ class Network(MessageNetwork[NetworkLink]):
         else:
             transfer.first_s = self._env.now
             self._left(way)
-            self._arrive(transfer, way.latency_s)
+            self._arrive(transfer, way.latency_s + transfer.drawn_s)
+            self._arrive_elsewhere(transfer)
 
-    def _ask(self, transfer: Transfer[NetworkLink]) -> None:
-        """Ask the cells of the route for airtime; the message counts as handed over, and waits for the grant."""
+    def _prepare(self, transfer: Transfer[NetworkLink]) -> None:
+        """Draw the message's latency, and ask the cells of the route for airtime.
+
+        The message counts as handed over, and waits for the grant.
+        """
         now, accesses = self._env.now, transfer.way.accesses
-        wait_s = max(grants.wait_s(access.client, now, access.down) for grants, access in accesses)
+        for each in (transfer, *transfer.others):
+            if each.way.jitter is not None:
+                each.drawn_s = sum(each.way.jitter.draw_s())
+        waits_s = [grants.wait_s(access.client, now, access.down) for grants, access in accesses]
+        wait_s = max(waits_s, default=0.0)
         for grants, access in accesses:
             grants.begin(access.client, access.down)
         transfer.granted = True
@@ -152,10 +237,13 @@ class Network(MessageNetwork[NetworkLink]):
         way.wire_bytes += transfer.begun_bytes
         transfer.crossed_bytes = transfer.begun_bytes
         latency_s = way.latency_s
-        if way.accesses:
+        if not way.plain:
             self._left(way)
-        if self._store_and_forward:
-            latency_s += self._stored_s(transfer)
+            latency_s += transfer.drawn_s
+            if self._store_and_forward:
+                latency_s += self._stored_s(transfer)
+            if transfer.others:
+                self._arrive_elsewhere(transfer)
         if self.engine.many:
             together = self._sent_together.get(latency_s)
             if together is None:
@@ -170,6 +258,14 @@ class Network(MessageNetwork[NetworkLink]):
             env = self._env
             priority: Any = 1 + transfer.message_id * NEXT
             heappush(env._queue, (env._now + latency_s, priority, next(env._eid), transfer))
+
+    def _arrive_elsewhere(self, first: Transfer[NetworkLink]) -> None:
+        """Deliver to the further receivers of bits that have left."""
+        stored_s = self._stored_s(first) if first.others and self._store_and_forward else 0.0
+        for transfer in first.others:
+            transfer.first_s = min(first.first_s, first.began_s)
+            transfer.sharing_s = first.sharing_s + first.lost_s
+            self._arrive(transfer, transfer.way.latency_s + transfer.drawn_s + stored_s)
 
     def _hold(self, event: object = None) -> None:
         self.engine.held = True
@@ -235,8 +331,10 @@ class Network(MessageNetwork[NetworkLink]):
         return Sending(
             num_bytes=num_bytes,
             framing=framing,
-            rtt_s=lambda: way.latency_s + sum(link.latency_s for link in self._way_back(way)),
-            path=lambda: self._path(way),
+            rtt_s=lambda: (
+                way.latency_s + transfer.drawn_s + sum(link.latency_s for link in self._way_back(way))
+            ),
+            path=lambda: self._path(transfer),
             luck=Luck(self._seed, lossy, f"{pair[0]} -> {pair[1]}", index) if lossy else None,
             now_s=transfer.queued_s,
             parties=pair,
@@ -252,12 +350,13 @@ class Network(MessageNetwork[NetworkLink]):
             return way.links
         return [self.links[edge] for edge in edges]
 
-    def _path(self, way: Way[NetworkLink]) -> Path:
+    def _path(self, transfer: Transfer[NetworkLink]) -> Path:
+        way = transfer.way
         now, back = self._env.now, self._way_back(way)
         return Path(
             min(link.offered_bps(now) for link in way.links),
             min(link.offered_bps(now) for link in back),
-            way.latency_s,
+            way.latency_s + transfer.drawn_s,
             sum(link.latency_s for link in back),
         )
 
@@ -265,7 +364,7 @@ class Network(MessageNetwork[NetworkLink]):
         attempt = next(transfer.rounds, None)
         if attempt is None:
             self._left(transfer.way)
-            self._arrive(transfer, transfer.way.latency_s + transfer.tail_s)
+            self._arrive(transfer, transfer.way.latency_s + transfer.drawn_s + transfer.tail_s)
         elif attempt.pause_s:
             self._after(attempt.pause_s, lambda: self._send_round(transfer, attempt))
         else:

@@ -13,11 +13,14 @@ Edge = tuple[str, str]
 
 
 class Router:
-    """Shortest routes by latency; among equals the one of fewest hops, then the first by node names."""
+    """Shortest routes by mean latency; among equals the one of fewest hops, then the first by node names."""
 
-    def __init__(self, graph: "nx.DiGraph") -> None:
+    def __init__(self, graph: "nx.DiGraph", seed: int) -> None:
         self._successors: dict[str, list[tuple[str, float]]] = {
-            node: [(next_node, data["link"].latency_s) for next_node, data in edges.items()]
+            node: [
+                (next_node, data["link"].mean_latency_s(seed, f"{node}->{next_node}"))
+                for next_node, data in edges.items()
+            ]
             for node, edges in graph.adjacency()
         }
         # A node that leads to one other only (a client in a star) is on no way but its own.

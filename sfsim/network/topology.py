@@ -187,7 +187,8 @@ def _bundle(links: list[Link], place: str) -> Link:
     if len(links) == 1:
         return first
     rates = [link.rate_bps for link in links]
-    if any(link.channel is not None or link.loss is not None for link in links) or None in rates:
+    special = [(link.channel, link.loss, link.latency) for link in links]
+    if any(keys != (None, None, first.latency) for keys in special) or None in rates:
         raise ConfigError(
             place,
             f"{len(links)} parallel edges with channels or losses",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sfsim.network.cell.grants import Grants
     from sfsim.network.cell.radio import CellAccess
     from sfsim.network.declarations import Framing
+    from sfsim.network.jitter import Jitter
     from sfsim.network.transport import Transport
 
 LinkT = TypeVar("LinkT", bound=LinkState)
@@ -31,6 +32,9 @@ class Way(Generic[LinkT]):
     ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links. ``accesses``
     are the cells that it leads through, and how they grant airtime. Without a ``transport`` all bits of a
     message leave as one flow, and nothing can be lost.
+
+    ``latency_s`` is what every message takes, ``jitter`` draws what comes on top (None: no link of the route has
+    a law). A way is ``plain`` when its messages need nothing but a flow and that latency.
     """
 
     source: str
@@ -44,6 +48,8 @@ class Way(Generic[LinkT]):
     framing: "Framing | None" = None
     transport: "Transport | None" = None
     accesses: "tuple[tuple[Grants, CellAccess], ...]" = ()
+    jitter: "Jitter | None" = None
+    plain: bool = True
     messages: int = 0
     wire_bytes: int = 0
 
@@ -59,7 +65,8 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     """State of one message between `send` and delivery; the event of the latter, and the flow of its bits.
 
     Bytes are wire bytes of one hop. A message that may have to be repeated has one flow per round instead
-    (``flow``).
+    (``flow``). ``drawn_s`` is what laws of latency add to the way's. ``others`` are the messages to further
+    receivers of the same bits.
     """
 
     # What most messages never change is not set for each of them.
@@ -71,7 +78,8 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     packets = retransmissions = 0
     net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
     missing: Ranges = ()
-    tail_s = 0.0
+    tail_s = drawn_s = 0.0
+    others: "tuple[Transfer[LinkT], ...]" = ()
     granted = False  # the cells of its route have let it on the air
 
     def __init__(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfsim.errors import ResultsError
-from sfsim.report.style import COLOURS, figure, save
+from sfsim.files import writing
+from sfsim.report.style import COLOURS, figure, picture_kind, save
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def draw(
     edges: "np.ndarray", across: str, panels: "Sequence[tuple[str, np.ndarray]]", title: str, path: Path
 ) -> Path:
-    """Draw curves above each other as PNG and return the path.
+    """Draw curves above each other and return the path.
 
     Parameters
     ----------
@@ -27,12 +27,14 @@ def draw(
     title : str
         Stands above all.
     path : Path
-        The file.
+        The file; its ending says PNG, SVG or PDF.
 
     Raises
     ------
     ResultsError
         `path` cannot be written.
+    ConfigError
+        `path` has another ending.
     """
     with figure(9.0, 0.8 + 1.9 * len(panels), rows=len(panels), sharex=True) as (drawing, axes):
         for ax, (label, values), colour in zip(axes[:, 0], panels, COLOURS, strict=False):
@@ -43,8 +45,7 @@ def draw(
             ax.margins(x=0)
         axes[0, 0].set_title(title)
         axes[-1, 0].set_xlabel(across)
-    try:
-        save(drawing, path, "png")
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be written ({error.strerror or error})") from None
+    kind = picture_kind(path)
+    with writing(path):
+        save(drawing, path, kind)
     return path

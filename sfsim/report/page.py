@@ -8,12 +8,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfsim.errors import ResultsError
+from sfsim.files import writing
 from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
 from sfsim.report.style import save
 from sfsim.report.tables import (
     Table,
     bytes_table,
+    client_table,
     compare_table,
     delay_table,
     labels,
@@ -63,11 +64,9 @@ def report(results: Sequence["Result"], out: Path) -> Path:
     ResultsError
         `out` cannot be written.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html(results), encoding="utf-8")
-    except OSError as error:
-        raise ResultsError(f"{out}: cannot be written ({error.strerror or error})") from error
+    text = html(results)
+    with writing(out):
+        out.write_text(text, encoding="utf-8")
     return out
 
 
@@ -94,12 +93,13 @@ def html(results: Sequence["Result"]) -> str:
     parts += ["<h2>Where the simulated seconds went</h2>", _image(*pictures["delays"])]
     for result, label in zip(results, labels(results), strict=True):
         own = pictures if len(results) == 1 else _own_pictures(result)
-        heading = "h2" if len(results) == 1 else "h3"
+        heading, small = ("h2", "h3") if len(results) == 1 else ("h3", "h4")
         if len(results) > 1:
             parts += [f"<h2>{escape(label)}</h2>", _small(result)]
             parts += [f'<p class="verdict">{escape(outcome(result))}</p>', *_notes(result)]
             parts.append("<h3>Where the simulated seconds went</h3>")
-        parts.append(_table(delay_table(result)))
+        parts += [_table(delay_table(result)), f"<{small}>Client by client</{small}>"]
+        parts.append(_table(client_table(result)))
         parts += [f"<{heading}>Bytes by kind and direction</{heading}>", _table(bytes_table(result))]
         parts += [f"<{heading}>Timelines</{heading}>", _image(*own["timelines"])]
         parts += [f"<{heading}>Links</{heading}>", _image(*own["links"]), _table(link_table(result))]

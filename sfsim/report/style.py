@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sfsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,12 +69,27 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **optio
         yield drawing, drawing.subplots(rows, columns, squeeze=False, **options)
 
 
+def picture_kind(path: Path) -> str:
+    """Return what kind of picture the ending of a file asks for.
+
+    >>> picture_kind(Path("world.SVG"))
+    'svg'
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg", "pdf"):
+        raise ConfigError(
+            str(path), f"a name that ends in {path.suffix!r}", "one that ends in .png, .svg or .pdf"
+        )
+    return kind
+
+
 def save(drawing: "Figure", file: Any, kind: str) -> None:
-    """Write a figure as ``"png"`` or ``"svg"`` to a path or buffer, without a date in it."""
+    """Write a figure as ``"png"``, ``"svg"`` or ``"pdf"`` to a path or buffer, without a date in it."""
     import matplotlib
 
+    dated = {"svg": "Date", "pdf": "CreationDate"}.get(kind)
     with matplotlib.rc_context(_RC):
-        drawing.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+        drawing.savefig(file, format=kind, dpi=150, metadata={dated: None} if dated else None)
 
 
 def time_unit(longest_s: float) -> tuple[float, str]:

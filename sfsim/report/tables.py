@@ -109,6 +109,15 @@ def delay_table(result: "Result") -> Table:
     return Table("Where the simulated seconds went", head, rows, frozenset({1, 2}))
 
 
+def client_table(result: "Result") -> Table:
+    """Return each client's seconds by part; a row adds up to the run."""
+    parts = [row for row in where_time_went(result) if row.mean_s > 1e-9 * result.end_s]
+    clients = list(parts[0].by_client_s) if parts else []
+    rows = [(name, *(seconds(row.by_client_s[name]) for row in parts)) for name in clients]
+    head = ("client", *(row.part for row in parts))
+    return Table("Seconds of each client", head, rows, frozenset(range(1, len(head))))
+
+
 def link_table(result: "Result") -> Table:
     """Return one row per directed link that carried anything, busiest first."""
     rows: list[tuple[str, ...]] = []
@@ -124,15 +133,26 @@ def link_table(result: "Result") -> Table:
 
 
 def codecs(result: "Result") -> str:
-    """Return which codec each kind of message really used, as one short text."""
+    """Return which codecs the messages really used, as one short text.
+
+    One name when all are alike; ``FG: name`` when smashed data (F) and gradients (G) share one and client models
+    travel as float32, ``F: name`` or ``G: name`` for one of the two; else the slots that are not float32.
+    """
     used = result.messages[result.messages["codec"] != ""]
-    by_kind: dict[str, str] = {}
+    by_slot: dict[str, str] = {}
     for (kind, direction), group in used.groupby(["kind", "direction"], sort=False):
-        names = "/".join(dict.fromkeys(group["codec"]))
-        by_kind[f"{kind} {direction}"] = names
-    if len(set(by_kind.values())) == 1:
-        return next(iter(by_kind.values()))
-    return ", ".join(f"{kind}: {name}" for kind, name in by_kind.items()) or "-"
+        slot = f"{str(kind).removesuffix(' data')} {direction}".replace(" ", "_")
+        by_slot[slot] = "/".join(dict.fromkeys(group["codec"]))
+    if len(set(by_slot.values())) == 1:
+        return next(iter(by_slot.values()))
+    coded = {slot: name for slot, name in by_slot.items() if name != "fp32"}
+    for scheme, kinds in (("FG", ("smashed", "gradient")), ("F", ("smashed",)), ("G", ("gradient",))):
+        if (
+            set(coded) == {slot for slot in by_slot if slot.startswith(kinds)}
+            and len(set(coded.values())) == 1
+        ):
+            return f"{scheme}: {next(iter(coded.values()))}"
+    return ", ".join(f"{slot}: {name}" for slot, name in coded.items()) or "-"
 
 
 def compare_table(results: Sequence["Result"]) -> Table:

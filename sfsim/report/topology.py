@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfsim.errors import ResultsError
-from sfsim.report.style import COLOURS, figure, save
+from sfsim.files import writing
+from sfsim.report.style import COLOURS, figure, picture_kind, save
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -15,7 +15,7 @@ _SERVERS = ("main server", "fed server")
 
 
 def draw(graph: "nx.DiGraph[str]", hosts: Mapping[str, str], path: Path, words: Callable[[Any], str]) -> Path:
-    """Draw a network as PNG, and return the path.
+    """Draw a network, and return the path.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def draw(graph: "nx.DiGraph[str]", hosts: Mapping[str, str], path: Path, words: 
     hosts : mapping of str to str
         The node on which each party stands.
     path : Path
-        The file.
+        The file; its ending says PNG, SVG or PDF.
     words : callable
         Says a link in a few words.
 
@@ -32,6 +32,8 @@ def draw(graph: "nx.DiGraph[str]", hosts: Mapping[str, str], path: Path, words: 
     ------
     ResultsError
         `path` cannot be written.
+    ConfigError
+        `path` has another ending.
 
     Notes
     -----
@@ -67,10 +69,9 @@ def draw(graph: "nx.DiGraph[str]", hosts: Mapping[str, str], path: Path, words: 
         ax.set_axis_off()
         counts = f"{len(graph)} nodes, {graph.number_of_edges()} directed links"
         ax.set_title(f"{counts} (each label stands nearer to the node that sends)")
-    try:
-        save(drawing, path, "png")
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be written ({error.strerror or error})") from None
+    kind = picture_kind(path)
+    with writing(path):
+        save(drawing, path, kind)
     return path
 
 

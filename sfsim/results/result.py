@@ -30,13 +30,8 @@ class Result:
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
-        try:
-            self.summary: dict[str, Any] = json.loads((self.directory / "summary.json").read_text())
-            self.scenario: dict[str, Any] = json.loads((self.directory / "scenario.json").read_text())
-        except (OSError, ValueError):
-            raise ResultsError(
-                f"{self.directory}: found no run, expected a run directory (with summary.json)"
-            ) from None
+        self.summary: dict[str, Any] = self._read_json("summary.json")
+        self.scenario: dict[str, Any] = self._read_json("scenario.json")
 
     def __repr__(self) -> str:
         return f"Result({str(self.directory)!r})"
@@ -59,7 +54,7 @@ class Result:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, wall-clock seconds and host facts."""
-        return dict(json.loads((self.directory / "environment.json").read_text()))
+        return self._read_json("environment.json")
 
     @cached_property
     def messages(self) -> "pd.DataFrame":
@@ -151,6 +146,17 @@ class Result:
             known = ", ".join(sorted(set(every["metric"]))) or "nothing"
             raise ResultsError(f"{self.directory}: found no measurement of {metric!r}, only of: {known}")
         return rows.sort_values("time_s", kind="stable")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.directory / name
+        try:
+            return dict(json.loads(path.read_text()))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ResultsError(
+                f"{self.directory}: found no run, expected a run directory (with {name})"
+            ) from None
+        except (OSError, ValueError, TypeError) as error:
+            raise ResultsError(f"{path}: damaged ({error}); run the scenario again") from None
 
     def _read(self, table: str) -> "pd.DataFrame":
         import pyarrow.parquet as pq

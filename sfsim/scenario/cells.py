@@ -50,7 +50,8 @@ def access(scenario: "Scenario", party: str) -> tuple[Way, Way] | None:
     assert group.distance_m is not None
     cell = scenario.cell[group.cell]
     distance_m = group.distance_m[group.client_names.index(party)]
-    up, down = (Way(*cell_link(cell, group.cell, party, distance_m, down)) for down in (False, True))
+    seed = scenario.seeds.network
+    up, down = (Way(*cell_link(cell, group.cell, party, distance_m, down, seed)) for down in (False, True))
     return up, down
 
 
@@ -78,3 +79,16 @@ def check_cells(scenario: "Scenario") -> None:
     unused = set(scenario.cell) - {group.cell for group in scenario.clients}
     if unused:
         raise misfit(("cell", min(unused)), "a cell without clients", "a client that names it")
+
+
+def why_unicast(scenario: "Scenario") -> str:
+    """Return why no cell delivers the global model to several clients at once; empty: some do."""
+    if all(cell.model_delivery == "unicast" for cell in scenario.cell.values()):
+        return "no cell multicasts"
+    if scenario.protocol == "sl":
+        return "in 'sl' the model goes from client to client"
+    if scenario.codecs.client_model_down.of == "delta":
+        return "differences (client_model_down) are not the same for all clients"
+    if scenario.network.transport.kind != "fluid":
+        return f"transport {scenario.network.transport.kind!r} has acknowledgements of one receiver"
+    return ""

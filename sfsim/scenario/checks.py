@@ -56,6 +56,10 @@ def _check_names(scenario: "Scenario") -> None:
 
 
 def _check_protocol(scenario: "Scenario") -> None:
+    baseline = scenario.target.relative_to if scenario.target else None
+    if baseline is not None and not (baseline / "summary.json").is_file():
+        expected = "the directory of a finished run (with summary.json)"
+        raise misfit(("target", "relative_to"), repr(baseline.name), expected)
     validated = scenario.validation_fraction > 0 or scenario.partition.kind == "folders"
     if scenario.target is not None and not validated:
         raise misfit(

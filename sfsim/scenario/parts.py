@@ -153,9 +153,11 @@ class ClientGroup:
         What they compute on.
     variation : Variation
         How their speed varies from minibatch to minibatch.
-    uplink, downlink : Link, optional
-        Their own links, to and from the network. A star needs both; in a graph they are the way to the
+    uplink : Link, optional
+        Their own links to the network. A star needs them, but for a `cell`; in a graph they are the way to the
         client's node, and without them the client stands at the node itself.
+    downlink : Link, optional
+        Their own links from the network; there are both or none.
     cell : str, optional
         The radio cell that their way to the network leads through, shared with its other clients. They say
         `distance_m`; or have links of their own, whose rates are then what each would get alone on the air.
@@ -212,8 +214,10 @@ class Server:
     ----------
     device : Device
         What it computes on.
-    uplink, downlink : Link, optional
-        Its own links, to and from the network; without them it stands at the hub of the star.
+    uplink : Link, optional
+        Its own link to the network; without one it stands at the hub of the star.
+    downlink : Link, optional
+        Its own link from the network; there are both or none.
     node : str, optional
         The node of the graph that it stands at.
     """
@@ -237,8 +241,10 @@ class FedServer:
         It runs on the main server's machine: same device, and messages between the two cost nothing.
     device : Device, optional
         What it computes on; only, and always, with ``same_host = false``.
-    uplink, downlink : Link, optional
-        Its own links; only with ``same_host = false``, and then a star needs them.
+    uplink : Link, optional
+        Its own link to the network; only with ``same_host = false``, and then a star needs it.
+    downlink : Link, optional
+        Its own link from the network; there are both or none.
     node : str, optional
         The node of the graph that it stands at; only with ``same_host = false``.
     """
@@ -276,8 +282,10 @@ class GraphLink(Link):
 
     Parameters
     ----------
-    source, destination : str
-        The nodes.
+    source : str
+        The node that it leaves.
+    destination : str
+        The node that it reaches.
     duplex : bool
         There is the same link in the other direction too.
     """

@@ -22,6 +22,8 @@ from sfsim.declaration.fields import (
     spell,
     tag,
 )
+from sfsim.network.declarations import FRAMINGS
+from sfsim.scenario.parts import NetworkTable
 from sfsim.scenario.words import about, about_keys, all_tables, first_place
 
 MARKER = "<!-- From here on written by `python -m sfsim.scenario.reference`; a test keeps it true. -->"
@@ -31,10 +33,14 @@ _UNITS = {
     "symbols_per_s": "symbols/s",
     "_flops": "FLOP/s",
     "_bps": "bit/s",
+    "_bits_per_hz": "bit/s/Hz",
     "_hz": "Hz",
     "_db": "dB",
     "_bytes": "bytes",
     "_w": "W",
+    "_dbm": "dBm",
+    "_m_per_s": "m/s",
+    "_m": "m",
     "_s": "s",
 }
 
@@ -51,6 +57,12 @@ def markdown() -> str:
             parts.append(about(cls).replace("``", "`"))
             if set(keys(cls)) - {"kind"}:
                 parts.append(_table(cls))
+            stages = getattr(cls, "stages", None)
+            if isinstance(stages, tuple):
+                names = ", ".join(f"`{stage}`" for stage in stages)
+                parts.append(f"Stages, for `cut_layers`, in order: {names}.")
+            if cls is NetworkTable:
+                parts.append(_framings())
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,11 +83,20 @@ def _table(cls: type) -> str:
     return "\n".join(rows)
 
 
+def _framings() -> str:
+    rows = ["| framing | payload of a full frame | headers of each frame | they are |", "|---|---|---|---|"]
+    rows += [
+        f"| `{name}` | {entry.payload_bytes} bytes | {entry.overhead_bytes} bytes | {entry.source} |"
+        for name, entry in FRAMINGS.items()
+    ]
+    return "\n".join(rows)
+
+
 def unit(key: str) -> str:
     """Return the unit that the name of a key says.
 
-    >>> unit("latency_s"), unit("rate_bps"), unit("bits")
-    ('s', 'bit/s', '')
+    >>> unit("latency_s"), unit("rate_bps"), unit("speed_m_per_s"), unit("bits")
+    ('s', 'bit/s', 'm/s', '')
     """
     return next((word for ending, word in _UNITS.items() if key.endswith(ending)), "")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sfsim.channel import Constant
 from sfsim.network.declarations import Link
-from sfsim.scenario.cells import access
+from sfsim.scenario.cells import access, why_unicast
 
 if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario
@@ -26,11 +26,17 @@ def client_rows(scenario: "Scenario") -> list[dict[str, str]]:
 
 def remarks(scenario: "Scenario") -> list[str]:
     """Return what fits together and still is hardly meant."""
+    lines = []
+    asked = [name for name, cell in scenario.cell.items() if cell.model_delivery == "multicast"]
+    if asked and (reason := why_unicast(scenario)):
+        lines.append(f"cell.{asked[0]}: model_delivery = 'multicast' has no effect: {reason}")
     target, every = scenario.target, scenario.evaluation.every_rounds
     evaluations = -(-scenario.global_rounds // every)
-    if target is None or target.hold <= evaluations:
-        return []
-    return [f"target: hold = {target.hold} cannot be reached in a run with {evaluations} evaluations"]
+    if target is not None and target.hold > evaluations:
+        lines.append(
+            f"target: hold = {target.hold} cannot be reached in a run with {evaluations} evaluations"
+        )
+    return lines
 
 
 def _way_words(scenario: "Scenario", client: str, side: int) -> str:
@@ -61,6 +67,8 @@ def link_words(link: Link | None) -> str:
     elif channel is not None:
         words.append(channel.words())
     words.append(f"{link.latency_s * 1e3:g} ms")
+    if link.latency is not None:
+        words.append(f"{link.latency.kind} latency")
     if link.loss is not None:
         words.append(f"{link.loss.kind} loss")
     return ", ".join(words)

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sfsim.splitfed.party import Party, Process
 
 
 class FedServer(Party):
-    """The fed server; it may stand on the main server's host and then shares its device."""
+    """The fed server; it may stand on the main server's host and then shares its device.
+
+    Parameters
+    ----------
+    multicast : bool
+        Clients that start together get one payload, which a cell may deliver to all of them at once.
+    """
+
+    def __init__(self, *args: Any, multicast: bool = False) -> None:
+        super().__init__(*args)
+        self.multicast = multicast
+
+    def send_models(self, starts_s: Mapping[str, float], round: int) -> None:
+        """Begin to send the global client-side model to clients that join at `starts_s`, or have joined."""
+        if not self.multicast:
+            for client, start_s in starts_s.items():
+                self.env.process(self.send_model(client, round, start_s))
+            return
+        together: dict[float, list[str]] = {}
+        for client, start_s in starts_s.items():
+            together.setdefault(max(start_s, self.env.now), []).append(client)
+        for start_s, clients in together.items():
+            self.env.process(self._send_to_all(clients, round, start_s))
+
+    def _send_to_all(self, clients: Sequence[str], round: int, start_s: float) -> Process:
+        if start_s > self.env.now:
+            yield self.env.timeout(start_s - self.env.now)
+        outgoing = yield from self.compute(self.workload.model_out(self.name, clients[0], round))
+        assert outgoing is not None
+        self.network.send_to_all(self.name, clients, outgoing)
 
     def send_model(self, client: str, round: int, start_s: float = 0.0) -> Process:
         """Send the global client-side model to one client, not before the client has joined."""

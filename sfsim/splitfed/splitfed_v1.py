@@ -53,8 +53,7 @@ def fed_server_process(parties: Parties) -> Process:
     server, schedule = parties.fed_server, parties.schedule
     for round in schedule.rounds:
         selected = schedule.selected(round)
-        for name in selected:
-            server.env.process(server.send_model(name, round, parties.clients[name].start_s))
+        server.send_models({name: parties.clients[name].start_s for name in selected}, round)
         yield from server.collect_models(selected, round)
         yield from server.aggregate(selected, round)
         parties.referee.model_ready(round, "client-side")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sfsim.codec import frame
-from sfsim.errors import CodecError
+from sfsim.errors import CodecError, Diverged
 from sfsim.seeds import stream
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Slot:
         try:
             encoded = self.codec.encode(to_array(tensor), rng, training=True)
         except CodecError as error:
+            if not torch.isfinite(tensor).all():
+                raise Diverged(
+                    at.round, f"{self.name} of {client}, minibatch {at.minibatch}: {error}"
+                ) from None
             raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
         if encoded.saturated:
             # One key per client: clients are encoded side by side.
@@ -56,8 +60,13 @@ class Slot:
             raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
 
     def transmit(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return what a receiver would get in evaluation mode."""
-        payload = self.codec.encode(to_array(tensor), None, training=False).payload
+        """Return what a receiver would get in evaluation mode; NaN for what has diverged and cannot be sent."""
+        try:
+            payload = self.codec.encode(to_array(tensor), None, training=False).payload
+        except CodecError:
+            if torch.isfinite(tensor).all():
+                raise
+            return torch.full_like(tensor, torch.nan)
         return to_tensor(self.codec.decode(payload), tensor.device)
 
     def support(self, payload: bytes, device: torch.device) -> torch.Tensor | None:

@@ -14,7 +14,7 @@ import torch
 
 from sfsim.codec import Cast
 from sfsim.codec.state import decode_state, encode_state
-from sfsim.errors import CodecError
+from sfsim.errors import CodecError, Diverged
 from sfsim.learning.averaging import is_batch_norm_statistic
 from sfsim.payload import Outgoing
 from sfsim.workload.replica import State, to_arrays
@@ -54,7 +54,12 @@ class ModelSlot:
         mode = _WEIGHTS if not self._delta else _PLAIN if reference is None else _DELTA
         codec = _FLOAT32 if mode == _PLAIN else self._codec
         values = self._difference(state, reference) if mode == _DELTA and reference else state
-        encoded = encode_state(to_arrays(values), codec, rng, raw=self._raw)
+        try:
+            encoded = encode_state(to_arrays(values), codec, rng, raw=self._raw)
+        except CodecError as error:
+            if all(torch.isfinite(value).all() for value in values.values()):
+                raise
+            raise Diverged(round, f"client model: {error}") from None
         return Outgoing(
             kind="client model",
             payload=bytes([mode]) + encoded.payload,

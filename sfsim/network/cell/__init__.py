@@ -5,6 +5,5 @@ it is used.
 """
 
 from sfsim.network.cell.declarations import AnyCell, Cellular, WifiCell
-from sfsim.network.cell.path_loss import InterceptSlope
 
-__all__ = ["AnyCell", "Cellular", "InterceptSlope", "WifiCell"]
+__all__ = ["AnyCell", "Cellular", "WifiCell"]

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfsim.channel import Cqi, Shannon
+from sfsim.channel import AnyPathLoss, Cqi, InterceptSlope, Shannon
 from sfsim.channel.snr import SnrToRate
 from sfsim.declaration import declaration, misfit
-from sfsim.network.cell.path_loss import InterceptSlope
 
 Seconds = Annotated[float, Field(ge=0)]
 Decibel = Annotated[float, Field(ge=0)]
@@ -43,7 +42,11 @@ class Cellular:
     block_hz : float
         Width of a resource block. Default 180 kHz: 12 subcarriers of 15 kHz (TS 36.211 6.2.3, V).
     path_loss : PathLoss
-        Loss between a client that says its `distance_m` and the base station.
+        Loss between a client that says its `distance_m` and the base station: ``"intercept-slope"`` (default),
+        ``"log-distance"`` or ``"tr38901"``. Shadowing and line of sight are drawn once for each client, by its
+        name, and are the same in both directions.
+    carrier_hz : float
+        For the laws of path loss that depend on it. Default 2 GHz, as ns-3's urban macro cell.
     uplink_power_dbm : float
         Most that a terminal sends. Default 23 dBm (TS 36.101 6.2.2, V).
     p0_dbm, alpha : float
@@ -111,7 +114,8 @@ class Cellular:
     tdd_special: tuple[Symbols, Symbols, Symbols] = (10, 2, 2)
     resource_blocks: Annotated[int, Field(ge=6)] = 50
     block_hz: Above0 = 180e3
-    path_loss: InterceptSlope = Field(default_factory=InterceptSlope)
+    path_loss: AnyPathLoss = InterceptSlope()
+    carrier_hz: Above0 = 2e9
     uplink_power_dbm: float = 23.0
     p0_dbm: float = -80.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -182,7 +186,10 @@ class WifiCell:
     standard : {"802.11n", "802.11a"}
         With bursts (A-MPDU) or without.
     path_loss : PathLoss
-        Default: free space to 1 m at 5.2 GHz, then 30 dB per decade (Rappaport, indoors, M).
+        Default: free space to 1 m at 5.2 GHz, then 30 dB per decade (Rappaport, indoors, M). Others as in a
+        cellular cell.
+    carrier_hz : float
+        For the laws of path loss that depend on it. Default 5.2 GHz.
     uplink_power_dbm, downlink_power_dbm : float
         What a station and the access point send. Default 20 dBm (EN 301 893, M).
     noise_figure_db : float
@@ -199,7 +206,8 @@ class WifiCell:
     kind: Literal["wifi"] = "wifi"
     access: Literal["csma", "round-robin", "equal-rate", "private"] = "csma"
     standard: Literal["802.11n", "802.11a"] = "802.11n"
-    path_loss: InterceptSlope = InterceptSlope(intercept_db=46.8, slope_db=30.0)
+    path_loss: AnyPathLoss = InterceptSlope(intercept_db=46.8, slope_db=30.0)
+    carrier_hz: Above0 = 5.2e9
     uplink_power_dbm: float = 20.0
     downlink_power_dbm: float = 20.0
     noise_figure_db: Decibel = 10.0

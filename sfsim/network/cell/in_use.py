@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 class CellInUse:
     """One cell: a medium for each direction, or one for both when it is half duplex.
 
-    With private access everybody has its own: then there is no medium.
+    With private access everybody has its own: then there is no medium. ``multicast``: one transmission may serve
+    several clients.
     """
 
     def __init__(self, engine: "FluidEngine", name: str, cell: Cellular | WifiCell, seed: int) -> None:
         self.grants = Grants(cell, seed, name)
+        self.multicast = cell.model_delivery == "multicast"
         self._media: list[FluidCell | None] = []
         for down in (False,) if is_half_duplex(cell) else (False, True):
             policy = policy_of(cell, down=down)

@@ -6,7 +6,7 @@ from sfsim.channel import Shannon
 from sfsim.network.cell import policy as policies
 from sfsim.network.cell.declarations import Cellular, WifiCell
 from sfsim.network.cell.policy import Policy
-from sfsim.network.cell.radio import freshness, snr
+from sfsim.network.cell.radio import freshness, typical_snr_db
 
 Segment = Callable[[float], tuple[float, float]]
 
@@ -30,7 +30,7 @@ def policy_of(cell: Cellular | WifiCell, *, down: bool, mean_snr_db: float | Non
         return policies.ProportionalFair(
             budget,
             gain=cell.pf_gain if cell.fading != "none" else "none",
-            mean_snr_db=snr(cell, _TYPICAL_M, down)[0] if mean_snr_db is None else mean_snr_db,
+            mean_snr_db=typical_snr_db(cell, down) if mean_snr_db is None else mean_snr_db,
             freshness=freshness(cell),
         )
     if cell.access == "ofdma":
@@ -53,6 +53,3 @@ def multicast(peaks: Iterable[Segment]) -> Segment:
         return min(rate_bps for rate_bps, _ in now), min(until_s for _, until_s in now)
 
     return slowest
-
-
-_TYPICAL_M = 200.0

@@ -7,10 +7,11 @@ SNR per resource block, in dB, with all power on the whole carrier of M blocks:
     N = -174 + 10 log10(width of a block) + noise figure + interference margin
 
 Source: 3GPP TS 36.213 5.1.1.1 for the uplink power.
-Left out: the closed-loop corrections (delta_TF, f) of the power, shadowing, interference that changes.
+Left out: the closed-loop corrections (delta_TF, f) of the power, interference that changes.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log10, pi
 
 import numpy as np
@@ -22,6 +23,7 @@ from sfsim.network.declarations import Link
 
 _FADING = {"rayleigh": RayleighBlock, "rician": RicianBlock}
 _RAYLEIGH_DB = 5.57  # standard deviation of a Rayleigh-faded power in dB: 10 / ln 10 * pi / sqrt 6
+_TYPICAL_M = 200.0
 _OUTAGE_QUANTILE = 1.2816  # of the normal law: 10 % of the blocks fall below
 
 
@@ -57,15 +59,17 @@ class CellAccess:
 
 
 def cell_link(
-    cell: Cellular | WifiCell, name: str, client: str, distance_m: float, down: bool
+    cell: Cellular | WifiCell, name: str, client: str, distance_m: float, down: bool, seed: int
 ) -> tuple[Link, CellAccess]:
     """Return the link of a client at `distance_m`: its capacity is the client's peak rate over time.
 
+    What is random about its path loss depends on the seed of the network, the cell's name and the client's.
     Raises ConfigError where the cell does not reach.
     """
+    lost_db = loss_db(cell, distance_m, seed, f"{name}: {client}")
     if isinstance(cell, WifiCell):
-        return _wifi_link(cell, name, client, distance_m, down)
-    snr_db, most_db = snr(cell, distance_m, down)
+        return _wifi_link(cell, name, client, distance_m, lost_db, down)
+    snr_db, most_db = snr(cell, lost_db, down)
     margin_db = csi_margin_db(cell)
     mapping = cell.downlink_snr_to_rate if down else cell.uplink_snr_to_rate
     highest_bps = cell.bandwidth_hz * cell.max_bits_per_hz
@@ -84,7 +88,7 @@ def cell_link(
     overhead = cell.downlink_overhead if down else cell.uplink_overhead
     link = Link(rate_bps=highest_bps, channel=channel, latency_s=cell.latency_s, efficiency=1.0 - overhead)
     gap = 10 ** (getattr(mapping, "gap_db", 0.0) / 10)
-    limit_db = min(target_snr_db(cell, distance_m), 10 * log10(gap * (2**cell.max_bits_per_hz - 1)))
+    limit_db = min(target_snr_db(cell, lost_db), 10 * log10(gap * (2**cell.max_bits_per_hz - 1)))
     return link, CellAccess(
         name,
         client,
@@ -94,27 +98,45 @@ def cell_link(
     )
 
 
-def snr(cell: Cellular, distance_m: float, down: bool) -> tuple[float, float]:
-    """Return the SNR in dB on the whole carrier: as power control has it, and with all power.
+@lru_cache(maxsize=2**17)  # both directions ask, and every look at a scenario
+def loss_db(cell: Cellular | WifiCell, distance_m: float, seed: int, place: str) -> float:
+    """Return the path loss in dB of the client at `place`, shadowing included.
 
-    >>> [round(value, 1) for value in snr(Cellular(resource_blocks=25), 700, down=False)]
+    >>> round(loss_db(Cellular(), 500.0, seed=7, place="lte: phone"), 1)
+    116.8
+    """
+    drawn = cell.path_loss.realise(seed, place, cell.carrier_hz)
+    return float(drawn.db(np.array([distance_m]), np.zeros(1))[0])
+
+
+def typical_snr_db(cell: Cellular, down: bool) -> float:
+    """Return the median SNR at 200 m, of places that are drawn without regard to the run's seed."""
+    losses_db = [loss_db(cell, _TYPICAL_M, 0, f"typical {number}") for number in range(25)]
+    return snr(cell, float(np.median(losses_db)), down)[0]
+
+
+def snr(cell: Cellular, lost_db: float, down: bool) -> tuple[float, float]:
+    """Return the SNR in dB on the whole carrier, behind `lost_db` of path loss.
+
+    As power control has it, and with all power.
+
+    >>> [round(value, 1) for value in snr(Cellular(resource_blocks=25), 122.3, down=False)]
     [3.2, 3.2]
     """
-    loss_db = cell.path_loss.loss_db(distance_m) - cell.antenna_gain_db
+    below_gain_db = lost_db - cell.antenna_gain_db
     spread_db = 10 * log10(cell.resource_blocks)
     if down:
-        value = cell.downlink_power_dbm - spread_db - loss_db - _noise_dbm(cell, down)
+        value = cell.downlink_power_dbm - spread_db - below_gain_db - _noise_dbm(cell, down)
         return value, value
     most_dbm = cell.uplink_power_dbm
-    power_dbm = min(most_dbm, spread_db + cell.p0_dbm + cell.alpha * cell.path_loss.loss_db(distance_m))
-    below_db = spread_db + loss_db + _noise_dbm(cell, down)
+    power_dbm = min(most_dbm, spread_db + cell.p0_dbm + cell.alpha * lost_db)
+    below_db = spread_db + below_gain_db + _noise_dbm(cell, down)
     return power_dbm - below_db, most_dbm - below_db
 
 
-def target_snr_db(cell: Cellular, distance_m: float) -> float:
+def target_snr_db(cell: Cellular, lost_db: float) -> float:
     """Return the uplink SNR per block that power control aims at."""
-    loss_db = cell.path_loss.loss_db(distance_m)
-    return cell.p0_dbm + (cell.alpha - 1) * loss_db + cell.antenna_gain_db - _noise_dbm(cell, down=False)
+    return cell.p0_dbm + (cell.alpha - 1) * lost_db + cell.antenna_gain_db - _noise_dbm(cell, down=False)
 
 
 def freshness(cell: Cellular) -> float:
@@ -144,13 +166,13 @@ def _noise_dbm(cell: Cellular, down: bool) -> float:
 
 
 def _wifi_link(
-    cell: WifiCell, name: str, client: str, distance_m: float, down: bool
+    cell: WifiCell, name: str, client: str, distance_m: float, lost_db: float, down: bool
 ) -> tuple[Link, CellAccess]:
     from sfsim.network.cell.wifi import BANDWIDTH_HZ, STANDARDS
 
     power_dbm = cell.downlink_power_dbm if down else cell.uplink_power_dbm
     noise_dbm = -174 + 10 * log10(BANDWIDTH_HZ) + cell.noise_figure_db + cell.interference_margin_db
-    snr_db = power_dbm - cell.path_loss.loss_db(distance_m) - noise_dbm
+    snr_db = power_dbm - lost_db - noise_dbm
     phy_bps = STANDARDS[cell.standard].phy_bps(snr_db)
     if phy_bps is None:
         raise _out_of_reach(name, client, distance_m, snr_db)

@@ -136,8 +136,9 @@ class PacketLink(LinkState):
             self._drop(packet)
         else:
             self.flying_bytes += packet.num_bytes
-            packet.ready_s += self.latency_s
-            packet.alone_s += self.latency_s
+            latency_s = packet.sender.latencies_s[packet.hop]
+            packet.ready_s += latency_s
+            packet.alone_s += latency_s
             self._agenda.at(packet.ready_s, self._landed, packet)
         self._serve(end_s)
 

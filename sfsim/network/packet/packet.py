@@ -66,7 +66,12 @@ class Sender:
         window: Callable[["Sender", float], int],
     ) -> None:
         self.transfer, self.route = transfer, transfer.route
-        self.latency_s = sum(link.latency_s for link in transfer.route)
+        way = transfer.way
+        drawn_s = way.jitter.draw_s() if way.jitter is not None else [0.0] * len(way.links)
+        self.latencies_s = [
+            link.declared.latency_s + drawn for link, drawn in zip(way.links, drawn_s, strict=True)
+        ]
+        self.latency_s = sum(self.latencies_s)
         self.alone_free_s = [0.0] * len(
             transfer.route
         )  # when each link would be done with the packets before
@@ -157,7 +162,7 @@ class Arq(Sender):
             self._hear_later(packet, self.latency_s)
 
     def lost(self, packet: Packet) -> None:
-        ahead_s = sum(link.latency_s for link in self.route[packet.hop :])
+        ahead_s = sum(self.latencies_s[packet.hop :])
         self._hear_later(packet, ahead_s + self.latency_s)
 
     def _hear_later(self, packet: Packet, delay_s: float) -> None:

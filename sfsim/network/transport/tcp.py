@@ -83,7 +83,7 @@ class Tcp(Transport):
         flight = self.fly(
             framing, sending.num_bytes, path, (lambda count: luck.ahead(1, count)) if luck else None, window
         )
-        if luck is not None:
+        if luck is not None and flight.drawn:  # an empty message meets no luck
             luck.count(flight.drawn)
         if persistent:
             flight.window.used_s = sending.now_s + flight.delivered_s
