@@ -33,7 +33,7 @@ class Policy(Protocol):
         """Return the rates of all members; `members`: what it wants to know of them besides."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Seat:
     """A flow in a cell, and what it would get alone on the air."""
 
@@ -47,7 +47,7 @@ class Seat:
     given_bps: float = 0.0
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class FluidCell:
     """A medium that flows share.
 

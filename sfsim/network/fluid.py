@@ -136,9 +136,10 @@ class FluidEngine:
             self.grow("longer_courses", len(links))
         course = Course(links, row)
         for link in links:
-            if not isinstance(link.courses, list):
-                link.courses = []
-            link.courses.append(course)
+            if isinstance(link.courses, list):
+                link.courses.append(course)
+            else:  # of most links, which are many, there is one
+                link.courses = [*link.courses, course] if link.courses else (course,)
         return course
 
     def start(
