@@ -104,6 +104,8 @@ def run_world(world, probes=(), check=None):
         env.process(change(*spec))
     for probe_s in probes:
         env.run(until=probe_s)
+        while env.peek() <= env.now:  # the engine acts after all others of an instant
+            env.step()
         engine.settle()
         check(engine)
     env.run()
