@@ -85,7 +85,7 @@ class FluidCell:
         `traits` are what the policy wants to know of those who use it, besides.
         """
         link.cell = self
-        link.traits.update(traits)
+        link.traits, link.riders = traits, {}
         self.links.append(link)
 
     def budget(self, number: int) -> float:

@@ -1,6 +1,6 @@
 """Flows, links and routes as the fluid engine sees them: state only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,9 @@ TOLERANCE_S = 1e-9
 NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no longer
 
 
+_NOTHING: dict[Any, Any] = {}  # of most links, which are many: never changed
+
+
 @dataclass(eq=False, slots=True)
 class FluidLink:
     """A link as the engine sees it; ``segment(time_s)`` answers ``(capacity_bps, valid_until_s)``.
@@ -29,23 +32,29 @@ class FluidLink:
     """
 
     engine: "FluidEngine"
-    name: str
+    owner: object
     segment: Segment
     ahead: Ahead | None = None
     at: int = NONE
     lane: int = NONE
-    courses: "list[Course]" = field(default_factory=list)
+    courses: "list[Course] | tuple[()]" = ()
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
     cell: "FluidCell | None" = None
-    traits: dict[str, Any] = field(default_factory=dict)  # what the cell's policy wants to know of it
-    riders: "dict[Flow, None]" = field(default_factory=dict)  # the flows that cross the cell over it
+    # Of a link through a cell: what its policy wants to know, and the flows that cross the cell over it.
+    traits: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    riders: "dict[Flow, None]" = field(default_factory=lambda: _NOTHING)
     queued: bool = False  # its next change is in the engine's queue
     # What has crossed it while it was shared, up to the last time, or through its cell.
     past_bits: float = 0.0
     past_busy_s: float = 0.0
     past_sharing_s: float = 0.0
     base_s: float = 0.0  # since when something crosses its cell over it
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return str(self.owner)
 
     def ask(self, time_s: float) -> None:
         """Learn the capacity at a time."""

@@ -56,6 +56,7 @@ class FluidEngine:
         self._callbacks: list[Callable[[Any], None]] = [self._wake]
         self._event.callbacks = self._callbacks
         self._courses: dict[tuple[FluidLink, ...], Course] = {}
+        self._num_courses = 0
         self._links: list[FluidLink] = []
         self._commons, self._pacer, self._cells = Commons(self), Pacer(self), Cells(self)
         # What will change: shared links, flows with links of their own that change, members of cells.
@@ -94,13 +95,15 @@ class FluidEngine:
         """How often rates were computed."""
         return int(self.tables.counts[self._state.NUM_SOLVES])
 
-    def add_link(self, name: str, segment: Segment, ahead: Ahead | None = None) -> FluidLink:
+    def add_link(self, owner: object, segment: Segment, ahead: Ahead | None = None) -> FluidLink:
         """Make a link whose capacity over time is `segment`; it is asked only while a flow uses the link.
+
+        The text of `owner` names it in errors.
 
         ``ahead(time_s)`` returns many pieces at once: when they end (s, shape (n,)) and their capacities
         (bit/s, shape (n,)), from the one that holds at `time_s` on.
         """
-        link = FluidLink(self, name, segment, ahead, lane=len(self._links))
+        link = FluidLink(self, owner, segment, ahead, lane=len(self._links))
         if link.lane == len(self.tables.lanes):
             self.grow("more_lanes")
         self.tables.lanes["flow"][link.lane] = NONE
@@ -120,15 +123,23 @@ class FluidEngine:
         """Return the course over `links`, the same for the same links; `start` takes it instead of them."""
         key = tuple(links)
         if key not in self._courses:
-            row = len(self._courses)
-            if row == len(self.tables.courses):
-                self.grow("more_courses")
-            if len(key) > self.tables.course_lanes.shape[1]:
-                self.grow("longer_courses", len(key))
-            self._courses[key] = course = Course(key, row)
-            for link in key:
-                link.courses.append(course)
+            self._courses[key] = self.new_course(key)
         return self._courses[key]
+
+    def new_course(self, links: tuple[FluidLink, ...]) -> Course:
+        """Return a course that nobody else gets."""
+        row = self._num_courses
+        self._num_courses += 1
+        if row == len(self.tables.courses):
+            self.grow("more_courses")
+        if len(links) > self.tables.course_lanes.shape[1]:
+            self.grow("longer_courses", len(links))
+        course = Course(links, row)
+        for link in links:
+            if not isinstance(link.courses, list):
+                link.courses = []
+            link.courses.append(course)
+        return course
 
     def start(
         self,
@@ -376,7 +387,7 @@ class FluidEngine:
         while len(self._free) < len(pending):
             self._more_flows()
         if len(self._new) < 6 * len(pending):
-            self._new = np.zeros(12 * len(pending))
+            self._new = np.zeros(6 * len(pending))
             self._adopt(self.tables)
         free, file, num_unsettled = self._free, _ARRIVAL.pack_into, self._commons.num_unsettled
         new: Any = self._new

@@ -47,6 +47,9 @@ class LinkState:
             self.background = link.background.realise(seed, f"{self.name} background")
         self.wire_bytes = self.messages = self.lost_packets = 0
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         """What errors call it, and its random streams."""
@@ -126,7 +129,7 @@ class NetworkLink(LinkState):
     ) -> None:
         super().__init__(source, destination, link, seed)
         varies = self.realisation is not None or self.background is not None
-        self.fluid = engine.add_link(self.name, self.capacity, self.ahead if varies else None)
+        self.fluid = engine.add_link(self, self.capacity, self.ahead if varies else None)
         if cell is not None and access is not None:
             cell.add(self.fluid, **access.traits)
 

@@ -62,8 +62,10 @@ class Network(MessageNetwork[NetworkLink]):
         usage_every_s: float | None = None,
     ) -> None:
         self._transport = transport or Fluid()
-        self._accesses: dict[tuple[str, str], CellAccess | None] = {
-            (source, destination): data.get("cell") for source, destination, data in graph.edges(data=True)
+        self._accesses: dict[tuple[str, str], CellAccess] = {
+            (source, destination): access
+            for source, destination, access in graph.edges(data="cell")
+            if access is not None
         }
         self._multicasts: dict[tuple[str, tuple[str, ...]], list[Way[NetworkLink]]] = {}
         self._windows: dict[tuple[str, str], Window] = {}
@@ -84,14 +86,14 @@ class Network(MessageNetwork[NetworkLink]):
         return {name: CellInUse(self.engine, name, cell, seed) for name, cell in cells.items()}
 
     def _link(self, source: str, destination: str, link: Link) -> NetworkLink:
-        access = self._accesses[source, destination]
+        access = self._accesses.get((source, destination))
         cell = None if access is None else self._cells[access.cell].fluid(access.down)
         return NetworkLink(self.engine, source, destination, link, self._seed, cell, access)
 
     def _find_way(self, source: str, destination: str) -> Way[NetworkLink]:
         way = super()._find_way(source, destination)
         if way.links:
-            way.course = self.engine.course([link.fluid for link in way.links])
+            way.course = self.engine.new_course(tuple(link.fluid for link in way.links))
             own = next((t for link in way.links if (t := link.declared.transport) is not None), None)
             way.framing = framing(own.preset) if own else self._framing
             transport = own or self._transport
@@ -99,7 +101,7 @@ class Network(MessageNetwork[NetworkLink]):
             way.accesses = tuple(
                 (self._cells[access.cell].grants, access)
                 for link in way.links
-                if (access := self._accesses[link.source, link.destination]) is not None
+                if (access := self._accesses.get((link.source, link.destination))) is not None
             )
             way.plain = not (way.accesses or way.jitter or self._store_and_forward)
         return way
