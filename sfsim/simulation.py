@@ -62,19 +62,17 @@ def run(
     SfsimError
         Anything that a user can mend; nothing has been written then.
     """
-    if not isinstance(scenario, Scenario):
-        hint = (
-            f"Write sfsim.run(sfsim.load({str(scenario)!r}))." if isinstance(scenario, str | Path) else None
-        )
-        raise ConfigError("sfsim.run", repr(scenario), "a Scenario", hint)
-    if progress:  # before torch and the compiled code come in, which can take seconds
-        progress(Progress(0, scenario.global_rounds, 0.0))
     # Only a run needs torch; naming one must not.
     import torch
 
     from sfsim import world as worlds
 
     started_s = perf_counter()
+    if not isinstance(scenario, Scenario):
+        hint = (
+            f"Write sfsim.run(sfsim.load({str(scenario)!r}))." if isinstance(scenario, str | Path) else None
+        )
+        raise ConfigError("sfsim.run", repr(scenario), "a Scenario", hint)
     _check_machine(device, jobs)
     goal = _goal(scenario)
     root = data_root if data_root is not None else os.environ.get("SFSIM_DATA")
@@ -91,6 +89,8 @@ def run(
         )
         digest = scenario_hash(scenario, world.data_fingerprint, __version__)
         directory = claim(None if out is None else Path(out), scenario.name, digest)
+        if progress:
+            progress(Progress(0, scenario.global_rounds, 0.0))
         notes = _simulate(scenario, world)
     finally:
         if world is not None:
