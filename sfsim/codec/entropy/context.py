@@ -63,7 +63,7 @@ class Context:
 
     def __init__(self, masked: Layer, stack: tuple[Layer, ...], channels: int, components: int) -> None:
         self.channels, self.components = channels, components
-        self._layers = tuple((layer.weight, layer.bias, layer.shift) for layer in (masked, *stack))
+        self.layers = tuple((layer.weight, layer.bias, layer.shift) for layer in (masked, *stack))
 
     def _empty(self, pixels: int) -> Parameters:
         shape = (pixels * self.channels, self.components)
@@ -95,7 +95,7 @@ class Context:
         known = _margins(batch, height, width, channels)
         if not centred:
             _round(latents, quantised, known)
-        _encode(order.pixels, order.starts, latents, hyper, self._layers, centred, known, quantised, symbols, *found)
+        _encode(order.pixels, order.starts, latents, hyper, self.layers, centred, known, quantised, symbols, *found)
         return symbols, quantised, found
 
     def decode(
@@ -108,7 +108,7 @@ class Context:
         quantised = np.empty(shape, np.int32)
         known = _margins(*shape)
         state, at = _decode(
-            order.pixels, order.starts, hyper, self._layers, centred, known, quantised,
+            order.pixels, order.starts, hyper, self.layers, centred, known, quantised,
             low, high, leak, shift, state, words, at, *found,
         )  # fmt: skip
         return quantised, state, at

@@ -1,0 +1,240 @@
+"""Latents: the three ways in which latents become a bitstream and come back, exactly.
+
+A body is what both ends need besides the weights: a byte of leaks, where there is a conditional model a byte of
+shift and mode, the alphabets' ends as varints, then one rANS stream of all latents of the tensor: those of the
+hyperprior first, then the others.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfsim.codec.entropy import gaussian, mixture, rans
+from sfsim.codec.entropy.context import LARGEST_SYMBOL, Context, Parameters
+from sfsim.codec.entropy.factorised import Factorised
+from sfsim.codec.entropy.layer import LARGEST, LATENT_BITS, Layer
+from sfsim.codec.entropy.rans import TOTAL
+from sfsim.codec.entropy.tables import MEAN_BITS
+from sfsim.codec.frame import Buffer, read_varint, varint
+from sfsim.errors import CodecError
+
+Symbols = NDArray[np.int32]
+Latents = NDArray[np.float32]
+Shape = tuple[int, int, int, int]
+
+
+class Body(NamedTuple):
+    """What `encode` made: bytes, the latents as the decoder gets them (B, C, H, W), and their ideal bits."""
+
+    data: bytes
+    latents: Latents
+    ideal_bits: float
+    saturated: int
+
+
+class Alphabet(NamedTuple):
+    """The smallest and the largest symbol of a tensor, and the leak that goes with them."""
+
+    low: int
+    high: int
+    leak: int
+
+    @classmethod
+    def of(cls, symbols: Symbols) -> tuple[int, int]:
+        """Return the ends of an alphabet that holds `symbols`."""
+        return int(symbols.min()), int(symbols.max())
+
+
+@dataclass(eq=False)
+class Simple:
+    """Latents under a factorised model alone (codec ``ae``)."""
+
+    model: Factorised
+
+    def encode(self, y: Latents, z: Latents | None) -> Body:
+        """Encode float32 latents (B, C, H, W)."""
+        symbols, saturated = _centre(y, self.model.medians)
+        low, high = Alphabet.of(symbols)
+        leak = self.model.calibrate(symbols, low, high)
+        words = rans.room(symbols.size)
+        state, at, bits = self.model.encode(symbols, low, high, leak, rans.START, words, words.size)
+        side = bytes((leak,)) + _ends(low, high)
+        return Body(side + rans.finish(state, words, at), self.restore(symbols), bits, saturated)
+
+    def decode(self, data: Buffer, shape: Shape) -> Latents:
+        """Decode latents of a shape; raise CodecError for a body that `encode` did not make."""
+        leak, at = _byte(data, 0)
+        alphabet, at = _alphabet(data, at, leak)
+        state, words = rans.begin(data[at:])
+        symbols, state, at = self.model.decode(shape, *alphabet, state, words, 0)
+        rans.check_end(state, at, words)
+        return self.restore(symbols)
+
+    def restore(self, symbols: Symbols) -> Latents:
+        """Return the latents that symbols stand for."""
+        return symbols.astype(np.float32) + self.model.medians[:, None, None]
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all numbers that both ends must share."""
+        model = self.model
+        return [model.matrices, model.biases, model.factors, model.medians]
+
+
+@dataclass(eq=False)
+class Conditional:
+    """Latents under Gaussians from a hyperprior, with or without an autoregressive context.
+
+    Parameters
+    ----------
+    side : Simple
+        The hyperprior's latents.
+    hyper : list of Layer
+        From the hyperprior's latents to parameters, or to features if there is a context.
+    mode : {"auto", "round", "centred"}
+    has_means : bool
+    context : Context, optional
+    """
+
+    side: Simple
+    hyper: list[Layer]
+    mode: str
+    has_means: bool
+    context: Context | None = None
+
+    def encode(self, y: Latents, z: Latents | None) -> Body:
+        """Encode latents (B, C, H, W) and the hyperprior's."""
+        assert z is not None
+        model = self.side.model
+        side_symbols, saturated = _centre(z, model.medians)
+        side_low, side_high = Alphabet.of(side_symbols)
+        side_leak = model.calibrate(side_symbols, side_low, side_high)
+        features = self._features(side_symbols, y.shape[2:])
+        columns = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
+        candidates = [self._quantise(columns, features, centred) for centred in self._modes()]
+        symbols, quantised, parameters, centred, ends, (leak, shift, _) = min(
+            candidates, key=lambda candidate: candidate[-1][2]
+        )
+        words = rans.room(symbols.size + side_symbols.size)
+        state, at, bits = mixture.encode(
+            symbols, *parameters, *ends, leak, shift, rans.START, words, words.size
+        )
+        state, at, side_bits = model.encode(side_symbols, side_low, side_high, side_leak, state, words, at)
+        header = bytes((side_leak << 4 | leak, (shift & 0xFE) | centred))
+        header += _ends(side_low, side_high) + _ends(*ends)
+        saturated += int(np.count_nonzero(np.abs(symbols) == LARGEST_SYMBOL))
+        return Body(header + rans.finish(state, words, at), _real(quantised), bits + side_bits, saturated)
+
+    def decode(self, data: Buffer, shape: Shape) -> Latents:
+        """Decode latents of a shape; raise CodecError for a body that `encode` did not make."""
+        batch, channels, height, width = shape
+        leaks, at = _byte(data, 0)
+        flags, at = _byte(data, at)
+        centred = bool(flags & 1)
+        shift = (flags & 0xFE) - (256 if flags > 127 else 0)
+        side_alphabet, at = _alphabet(data, at, leaks >> 4)
+        alphabet, at = _alphabet(data, at, leaks & 15)
+        if centred not in self._modes():
+            raise CodecError("payload is coded in a mode that its codec does not use")
+        state, words = rans.begin(data[at:])
+        side_shape = (batch, len(self.side.model.medians), -(-height // 4), -(-width // 4))
+        side_symbols, state, at = self.side.model.decode(side_shape, *side_alphabet, state, words, 0)
+        features = self._features(side_symbols, (height, width))
+        if self.context is None:
+            parameters = self._split(features, channels)
+            means = parameters.means
+            if centred:
+                parameters = parameters._replace(means=np.zeros_like(means))
+            symbols = np.empty(batch * height * width * channels, np.int32)
+            state, at = mixture.decode(symbols, *parameters, *alphabet, shift, state, words, at)
+            quantised = (symbols << MEAN_BITS) + (means[:, 0] if centred else 0)
+            quantised = quantised.reshape(batch, height, width, channels)
+        else:
+            quantised, state, at = self.context.decode(
+                (batch, height, width, channels), features, centred, *alphabet, shift, state, words, at
+            )
+        rans.check_end(state, at, words)
+        return _real(quantised)
+
+    def _modes(self) -> tuple[bool, ...]:
+        """Return what `centred` may be."""
+        if not self.has_means or self.mode == "round":
+            return (False,)
+        return (True,) if self.mode == "centred" else (False, True)
+
+    def _features(self, side_symbols: Symbols, size: tuple[int, ...]) -> NDArray[Any]:
+        """Return the hyperprior's outputs (B, H, W, F), cut to the size of the latents."""
+        middle = np.rint(self.side.model.medians * 2.0**LATENT_BITS).astype(np.int64)
+        whole = (side_symbols.astype(np.int64) << LATENT_BITS) + middle[:, None, None]
+        x = np.clip(whole, -LARGEST, LARGEST).astype(np.int16).transpose(0, 2, 3, 1)
+        for layer in self.hyper[:-1]:
+            x = layer(x)
+        x = self.hyper[-1](x, np.int32 if self.context is None else np.int16)
+        return np.ascontiguousarray(x[:, : size[0], : size[1]])
+
+    def _split(self, features: NDArray[np.int32], channels: int) -> Parameters:
+        pixels = features.size // features.shape[3]
+        shape = (pixels * channels, 1)
+        found = Parameters(np.zeros(shape, np.int32), np.empty(shape, np.int16), np.empty(shape, np.int32))
+        gaussian.split(features.reshape(pixels, -1), pixels, *found)
+        return found
+
+    def _quantise(
+        self, columns: Latents, features: NDArray[Any], centred: bool
+    ) -> tuple[Symbols, Symbols, Parameters, bool, tuple[int, int], tuple[int, int, float]]:
+        """Quantise latents (B, H, W, C) in one mode; return what coding them takes, and about how many bits."""
+        if self.context is not None:
+            symbols, quantised, parameters = self.context.encode(columns, features, centred)
+        else:
+            parameters = self._split(features, columns.shape[3])
+            means = parameters.means[:, 0].astype(np.int64) * centred
+            flat = columns.reshape(-1).astype(np.float64) - means / 2.0**MEAN_BITS
+            symbols = np.clip(np.rint(flat), -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int32)
+            quantised = ((symbols.astype(np.int64) << MEAN_BITS) + means).astype(np.int32).reshape(columns.shape)
+            if centred:
+                parameters = parameters._replace(means=np.zeros_like(parameters.means))
+        ends = Alphabet.of(symbols)
+        return symbols, quantised, parameters, centred, ends, mixture.calibrate(symbols, *parameters, *ends)
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all numbers that both ends must share."""
+        layers = [array for layer in self.hyper for array in (layer.weight, layer.bias, layer.shift)]
+        if self.context is not None:
+            layers += [array for layer in self.context.layers for array in layer]
+        return self.side.arrays() + layers
+
+
+def _centre(y: Latents, medians: NDArray[np.float32]) -> tuple[Symbols, int]:
+    """Return the symbols of latents around their medians, and how many saturated."""
+    away = np.rint(y - medians[:, None, None])
+    symbols = np.clip(away, -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int32)
+    return symbols, int(np.count_nonzero(np.abs(away) > LARGEST_SYMBOL))
+
+
+def _real(quantised: NDArray[np.int32]) -> Latents:
+    """Return (B, H, W, C) in 2**-8 as float32 (B, C, H, W)."""
+    real = quantised.transpose(0, 3, 1, 2) * np.float64(2.0**-MEAN_BITS)
+    return np.ascontiguousarray(real, np.float32)
+
+
+def _ends(low: int, high: int) -> bytes:
+    """Write an alphabet: its low end (sign in the last bit) and how many symbols follow it."""
+    return varint(2 * low if low >= 0 else -2 * low - 1) + varint(high - low)
+
+
+def _alphabet(data: Buffer, at: int, leak: int) -> tuple[Alphabet, int]:
+    """Read an alphabet; return it and where it ends."""
+    zigzag, at = read_varint(data, at)
+    span, at = read_varint(data, at)
+    low = -(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2
+    high = low + span
+    if max(abs(low), abs(high)) > LARGEST_SYMBOL or (span + 1) << leak > TOTAL // 2:
+        raise CodecError(f"payload claims symbols from {low} to {high} with leak {leak}: no encoder does")
+    return Alphabet(low, high, leak), at
+
+
+def _byte(data: Buffer, at: int) -> tuple[int, int]:
+    if at >= len(data):
+        raise CodecError("payload ends inside its header")
+    return data[at], at + 1
