@@ -66,7 +66,7 @@ class Context:
         self.layers = tuple((layer.weight, layer.bias, layer.shift) for layer in (masked, *stack))
 
     def _empty(self, pixels: int) -> Parameters:
-        shape = (pixels * self.channels, self.components)
+        shape = (self.components, pixels * self.channels)
         return Parameters(np.empty(shape, np.int32), np.empty(shape, np.int16), np.empty(shape, np.int32))
 
     def encode(
@@ -155,7 +155,7 @@ def _dense(inputs: Any, count: int, layer: Any, activation: int, largest: int, s
 
 
 @numba.njit(cache=True)
-def _parameters(pixels: Any, hyper: Any, known: Any, layers: Any, scratch: Any, means: Any, levels: Any, weights: Any) -> None:
+def _parameters(pixels: Any, hyper: Any, known: Any, layers: Any, scratch: Any, first_symbol: int, means: Any, levels: Any, weights: Any) -> None:
     """Find the parameters of at most `BLOCK` pixels, whose neighbours before them are known."""
     window, features, first, second, sums, outputs = scratch
     channels, hyper_features = known.shape[3], hyper.shape[3]
@@ -173,7 +173,7 @@ def _parameters(pixels: Any, hyper: Any, known: Any, layers: Any, scratch: Any, 
     _dense(features, count, layers[1], 1, LARGEST, sums, first, 0)
     _dense(first, count, layers[2], 1, LARGEST, sums, second, 0)
     _dense(second, count, layers[3], 0, _LARGEST_OUTPUT, sums, outputs, 0)
-    split(outputs, count, means, levels, weights)
+    split(outputs, count, channels, first_symbol, means, levels, weights)
 
 
 @numba.njit(cache=True)
@@ -207,14 +207,14 @@ def _encode(
             while starts[step + 1] <= begin:
                 step += 1
             end = min(end, starts[step + 1])
-        a, z = begin * channels, end * channels
-        _parameters(pixels[begin:end], hyper, known, layers, scratch, means[a:z], levels[a:z], weights[a:z])
+        _parameters(pixels[begin:end], hyper, known, layers, scratch, begin * channels, means, levels, weights)
         for p in range(begin, end):
             b, h, w = pixels[p, 0], pixels[p, 1], pixels[p, 2]
             for c in range(channels):
                 i = p * channels + c
                 if centred:
-                    mean = np.int64(means[i, 0])
+                    mean = np.int64(means[0, i])
+                    means[0, i] = 0  # the symbol is the distance to it
                     symbol = whole(np.float64(latents[b, h, w, c]) - mean / 2.0**MEAN_BITS)
                     value = (symbol << MEAN_BITS) + mean
                     quantised[b, h, w, c] = value
@@ -222,8 +222,6 @@ def _encode(
                     symbols[i] = symbol
                 else:
                     symbols[i] = quantised[b, h, w, c] >> MEAN_BITS
-        if centred:
-            means[a:z] = 0
         begin = end
 
 
@@ -236,15 +234,15 @@ def _decode(
     """Walk over the steps: parameters of a step's pixels, then their symbols."""
     channels = known.shape[3]
     scratch = _scratch(layers)
-    symbols = np.empty(means.shape[0], np.int32)
+    symbols = np.empty(means.shape[1], np.int32)
     nothing = np.zeros_like(means) if centred else means
     for step in range(starts.size - 1):
         for begin in range(starts[step], starts[step + 1], BLOCK):
             end = min(begin + BLOCK, starts[step + 1])
             n = (end - begin) * channels
-            _parameters(pixels[begin:end], hyper, known, layers, scratch, means[:n], levels[:n], weights[:n])
+            _parameters(pixels[begin:end], hyper, known, layers, scratch, 0, means, levels, weights)
             state, at = mixture.decode(
-                symbols[:n], nothing[:n], levels[:n], weights[:n], low, high, leak, shift, state, words, at
+                symbols[:n], nothing, levels, weights, low, high, leak, shift, state, words, at
             )
             for p in range(begin, end):
                 b, h, w = pixels[p, 0], pixels[p, 1], pixels[p, 2]
@@ -252,7 +250,7 @@ def _decode(
                     i = (p - begin) * channels + c
                     value = np.int64(symbols[i]) << MEAN_BITS
                     if centred:
-                        value += means[i, 0]
+                        value += means[0, i]
                     quantised[b, h, w, c] = value
                     known[b, h + _REACH, w + _REACH, c] = as_input(value)
     return state, at

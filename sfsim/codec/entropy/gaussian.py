@@ -44,40 +44,44 @@ def _level(scale: int) -> int:
 
 
 @numba.njit(cache=True)
-def split(outputs: Any, count: int, means: Any, levels: Any, weights: Any) -> None:
-    """Write the parameters of the symbols of `count` pixels, channel by channel.
+def split(outputs: Any, count: int, channels: int, first: int, means: Any, levels: Any, weights: Any) -> None:
+    """Write the parameters of the symbols of `count` pixels, channel by channel, from symbol `first` on.
 
     Parameters
     ----------
     outputs : int32[>= count, >= outputs of a pixel]
         Multiples of 2**-`output_bits`.
-    means, levels, weights : int32[count * C, K], int16[count * C, K], int32[count * C, K]
+    means, levels, weights : int32[K, n], int16[K, n], int32[K, n]
         Filled here; means stay what they are where there are none.
     """
-    components = means.shape[1]
-    channels = means.shape[0] // count
+    components = means.shape[0]
     has_means = outputs.shape[1] >= 2 * channels * components
     for p in range(count):
+        row = outputs[p]
+        begin = first + p * channels
+        for k in range(components):
+            for c in range(channels):
+                levels[k, begin + c] = _level(np.int64(row[k * channels + c]))
+            if has_means:
+                for c in range(channels):
+                    means[k, begin + c] = row[(components + k) * channels + c]
+        if components == 1:
+            continue
         for c in range(channels):
-            i = p * channels + c
+            i = begin + c
+            highest = row[2 * components * channels + c]
+            for k in range(1, components):
+                highest = max(highest, row[(2 * components + k) * channels + c])
+            total = np.int64(0)
             for k in range(components):
-                levels[i, k] = _level(np.int64(outputs[p, k * channels + c]))
-                if has_means:
-                    means[i, k] = outputs[p, (components + k) * channels + c]
-            if components > 1:
-                highest = outputs[p, 2 * components * channels + c]
-                for k in range(1, components):
-                    highest = max(highest, outputs[p, (2 * components + k) * channels + c])
-                total = np.int64(0)
-                for k in range(components):
-                    below = highest - outputs[p, (2 * components + k) * channels + c]
-                    share = EXPONENTIALS[below] if below < EXPONENTIALS.size else np.int64(0)
-                    weights[i, k] = share
-                    total += share
-                rest, heaviest = np.int64(1 << WEIGHT_BITS), 0
-                for k in range(components):
-                    weights[i, k] = (np.int64(weights[i, k]) << WEIGHT_BITS) // total
-                    rest -= weights[i, k]
-                    if weights[i, k] > weights[i, heaviest]:
-                        heaviest = k
-                weights[i, heaviest] += rest
+                below = highest - row[(2 * components + k) * channels + c]
+                share = EXPONENTIALS[below] if below < EXPONENTIALS.size else np.int64(0)
+                weights[k, i] = share
+                total += share
+            rest, heaviest = np.int64(1 << WEIGHT_BITS), 0
+            for k in range(components):
+                weights[k, i] = (np.int64(weights[k, i]) << WEIGHT_BITS) // total
+                rest -= weights[k, i]
+                if weights[k, i] > weights[heaviest, i]:
+                    heaviest = k
+            weights[heaviest, i] += rest

@@ -5,8 +5,8 @@ mixture, plus ``2**leak`` of 2**24 whatever the model says; cells at the alphabe
 Two numbers of the header correct a model that is too sure of itself, chosen by the encoder on a sample of the
 symbols (`calibrate`): the leak, and `shift`, by how many levels (32 to the octave) all scales are widened.
 
-Arrays: `means` int32[n, K] in 2**-8, `levels` int16[n, K] of `tables`, `weights` int32[n, K] in 2**-16 (ignored
-for K = 1).
+Arrays: `means` int32[K, n] in 2**-8, `levels` int16[K, n] of `tables`, `weights` int32[K, n] in 2**-16 (ignored for
+K = 1), K = 1 or 3; n may be larger than there are symbols.
 """
 
 from typing import Any
@@ -78,62 +78,80 @@ def _edge(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def encode(
-    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int,
-    state: int, words: Any, at: int,
-) -> tuple[int, int, float]:  # fmt: skip
-    """Push int32 `values`, the last one first; return state, place, and -log2 of their joint probability."""
-    leaked = np.int64(1) << leak
+def _cells(
+    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leaked: int, shift: int,
+    starts: Any, frequencies: Any,
+) -> None:  # fmt: skip
+    """Find start and frequency of all symbols: a loop without branches, many symbols at a time."""
     share = TOTAL - leaked * (high - low + 1)
-    three, b, c = means.shape[1] == 3, means.shape[1] // 2, means.shape[1] - 1
-    bits, product = 0.0, 1.0
-    for i in range(values.size - 1, -1, -1):
-        v = np.int64(values[i])
-        m0, m1, m2 = np.int64(means[i, 0]), np.int64(means[i, b]), np.int64(means[i, c])
-        i0, i1, i2 = _inverse(levels[i, 0], shift), _inverse(levels[i, b], shift), _inverse(levels[i, c], shift)
-        w0, w1, w2 = np.int64(weights[i, 0]), np.int64(weights[i, b]), np.int64(weights[i, c])
-        start = _edge(v, low, high, leaked, share, three, m0, m1, m2, i0, i1, i2, w0, w1, w2)
-        end = _edge(v + 1, low, high, leaked, share, three, m0, m1, m2, i0, i1, i2, w0, w1, w2)
-        state, at = push(state, words, at, start, end - start)
-        product *= (end - start) * (1.0 / TOTAL)
-        if product < 1e-200:
-            bits -= np.log2(product)
-            product = 1.0
-    return state, at, bits - np.log2(product)
+    three, b, c = means.shape[0] == 3, means.shape[0] // 2, means.shape[0] - 1
+    mean0, mean1, mean2 = means[0], means[b], means[c]
+    level0, level1, level2 = levels[0], levels[b], levels[c]
+    weight0, weight1, weight2 = weights[0], weights[b], weights[c]
+    if three:
+        for i in range(values.size):
+            v = np.int64(values[i])
+            m0, m1, m2 = np.int64(mean0[i]), np.int64(mean1[i]), np.int64(mean2[i])
+            i0, i1, i2 = _inverse(level0[i], shift), _inverse(level1[i], shift), _inverse(level2[i], shift)
+            w0, w1, w2 = np.int64(weight0[i]), np.int64(weight1[i]), np.int64(weight2[i])
+            start = _edge(v, low, high, leaked, share, True, m0, m1, m2, i0, i1, i2, w0, w1, w2)
+            starts[i] = start
+            end = _edge(v + 1, low, high, leaked, share, True, m0, m1, m2, i0, i1, i2, w0, w1, w2)
+            frequencies[i] = end - start
+    else:
+        for i in range(values.size):
+            v, m, inverse = np.int64(values[i]), np.int64(mean0[i]), _inverse(level0[i], shift)
+            start = _edge(v, low, high, leaked, share, False, m, 0, 0, inverse, 0, 0, 0, 0, 0)
+            starts[i] = start
+            end = _edge(v + 1, low, high, leaked, share, False, m, 0, 0, inverse, 0, 0, 0, 0, 0)
+            frequencies[i] = end - start
 
 
 @numba.njit(cache=True, error_model="numpy")
-def measure(
-    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int, stride: int
-) -> float:
-    """Return -log2 of the joint probability of every `stride`-th symbol."""
-    leaked = np.int64(1) << leak
-    share = TOTAL - leaked * (high - low + 1)
-    three, b, c = means.shape[1] == 3, means.shape[1] // 2, means.shape[1] - 1
+def _information(frequencies: Any) -> float:
+    """Return -log2 of the product of frequencies of 2**24."""
     bits, product = 0.0, 1.0
-    for i in range(0, values.size, stride):
-        v = np.int64(values[i])
-        m0, m1, m2 = np.int64(means[i, 0]), np.int64(means[i, b]), np.int64(means[i, c])
-        i0, i1, i2 = _inverse(levels[i, 0], shift), _inverse(levels[i, b], shift), _inverse(levels[i, c], shift)
-        w0, w1, w2 = np.int64(weights[i, 0]), np.int64(weights[i, b]), np.int64(weights[i, c])
-        start = _edge(v, low, high, leaked, share, three, m0, m1, m2, i0, i1, i2, w0, w1, w2)
-        end = _edge(v + 1, low, high, leaked, share, three, m0, m1, m2, i0, i1, i2, w0, w1, w2)
-        product *= (end - start) * (1.0 / TOTAL)
+    for i in range(frequencies.size):
+        product *= frequencies[i] * (1.0 / TOTAL)
         if product < 1e-200:
             bits -= np.log2(product)
             product = 1.0
     return bits - np.log2(product)
 
 
+@numba.njit(cache=True, error_model="numpy")
+def encode(
+    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int,
+    state: int, words: Any, at: int,
+) -> tuple[int, int, float]:  # fmt: skip
+    """Push int32 `values`, the last one first; return state, place, and -log2 of their joint probability."""
+    starts, frequencies = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
+    _cells(values, means, levels, weights, low, high, np.int64(1) << leak, shift, starts, frequencies)
+    for i in range(values.size - 1, -1, -1):
+        state, at = push(state, words, at, np.int64(starts[i]), np.int64(frequencies[i]))
+    return state, at, _information(frequencies)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def measure(
+    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int
+) -> float:
+    """Return -log2 of the joint probability of symbols, without coding them."""
+    starts, frequencies = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
+    _cells(values, means, levels, weights, low, high, np.int64(1) << leak, shift, starts, frequencies)
+    return _information(frequencies)
+
+
 def calibrate(    values: np.ndarray, means: np.ndarray, levels: np.ndarray, weights: np.ndarray, low: int, high: int
 ) -> tuple[int, int, float]:
     """Return the leak and the shift that cost least on a sample, and about how many bits all will take."""
     stride = max(1, values.size // _SAMPLE)
+    sample = [np.ascontiguousarray(array[..., ::stride]) for array in (values, means, levels, weights)]
     symbols = high - low + 1
     most = min(MAX_LEAK, (TOTAL // (2 * symbols)).bit_length() - 1)
 
     def cost(leak: int, shift: int) -> float:
-        return float(measure(values, means, levels, weights, low, high, leak, shift, stride))
+        return float(measure(*sample, low, high, leak, shift))
 
     leak, shift = min(6, most), 0
     best = cost(leak, shift)
@@ -150,6 +168,27 @@ def calibrate(    values: np.ndarray, means: np.ndarray, levels: np.ndarray, wei
     return leak, shift, best * stride
 
 
+@numba.njit(cache=True, inline="always")
+def _component(
+    mass: int, m0: int, m1: int, m2: int, i0: int, i1: int, i2: int, w0: int, w1: int, w2: int
+) -> tuple[int, int, int]:
+    """Return mean, inverse scale and quantile (of 1024) where the mixture has `mass` of 2**16 below it.
+
+    As if components that lie apart did not overlap; where they do, any of them is a fair guess.
+    """
+    if m1 < m0:
+        m0, i0, w0, m1, i1, w1 = m1, i1, w1, m0, i0, w0
+    if m2 < m1:
+        m1, i1, w1, m2, i2, w2 = m2, i2, w2, m1, i1, w1
+    if m1 < m0:
+        m0, i0, w0, m1, i1, w1 = m1, i1, w1, m0, i0, w0
+    if mass >= w0 + w1:
+        mass, m0, i0, w0 = mass - w0 - w1, m2, i2, w2
+    elif mass >= w0:
+        mass, m0, i0, w0 = mass - w0, m1, i1, w1
+    return m0, i0, min(np.int64(1023.0 * mass / max(w0, 1)), 1023)
+
+
 @numba.njit(cache=True, error_model="numpy")
 def decode(
     values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int,
@@ -157,24 +196,23 @@ def decode(
 ) -> tuple[int, int]:  # fmt: skip
     """Pop ``values.size`` symbols into `values`, the first one first; return the state and the next word.
 
-    The quantile of the heaviest component is the first guess; from there the search doubles its steps, then
-    halves them. The guess decides how long it takes and nothing else.
+    A quantile of one component is the first guess; from there the search doubles its steps, then halves them. The
+    guess decides how long it takes and nothing else.
     """
     leaked = np.int64(1) << leak
     share = TOTAL - leaked * (high - low + 1)
-    three, b, c = means.shape[1] == 3, means.shape[1] // 2, means.shape[1] - 1
+    three, b, c = means.shape[0] == 3, means.shape[0] // 2, means.shape[0] - 1
     for i in range(values.size):
-        m0, m1, m2 = np.int64(means[i, 0]), np.int64(means[i, b]), np.int64(means[i, c])
-        i0, i1, i2 = _inverse(levels[i, 0], shift), _inverse(levels[i, b], shift), _inverse(levels[i, c], shift)
-        w0, w1, w2 = np.int64(weights[i, 0]), np.int64(weights[i, b]), np.int64(weights[i, c])
+        m0, m1, m2 = np.int64(means[0, i]), np.int64(means[b, i]), np.int64(means[c, i])
+        i0, i1, i2 = _inverse(levels[0, i], shift), _inverse(levels[b, i], shift), _inverse(levels[c, i], shift)
+        w0, w1, w2 = np.int64(weights[0, i]), np.int64(weights[b, i]), np.int64(weights[c, i])
         slot = state & (TOTAL - 1)
-        middle, inverse = m0, i0
+        middle, inverse, quantile = m0, i0, slot >> (PROBABILITY_BITS - 10)
         if three:
-            if w1 > max(w0, w2):
-                middle, inverse = m1, i1
-            elif w2 > w0:
-                middle, inverse = m2, i2
-        away = np.int64(QUANTILES[np.uint64(slot >> (PROBABILITY_BITS - 10))] * (2.0**INVERSE_BITS / inverse))
+            middle, inverse, quantile = _component(
+                slot >> (PROBABILITY_BITS - WEIGHT_BITS), m0, m1, m2, i0, i1, i2, w0, w1, w2
+            )
+        away = np.int64(QUANTILES[np.uint64(quantile)] * (2.0**INVERSE_BITS / inverse))
         v = min(max((middle + away + (1 << (MEAN_BITS - 1))) >> MEAN_BITS, low), high)
         start = _edge(v, low, high, leaked, share, three, m0, m1, m2, i0, i1, i2, w0, w1, w2)
         end = _edge(v + 1, low, high, leaked, share, three, m0, m1, m2, i0, i1, i2, w0, w1, w2)

@@ -1,10 +1,12 @@
 """Latents: the three ways in which latents become a bitstream and come back, exactly.
 
-A body is what both ends need besides the weights: a byte of leaks, where there is a conditional model a byte of
-shift and mode, the alphabets' ends as varints, then one rANS stream of all latents of the tensor: those of the
-hyperprior first, then the others.
+A body is what both ends need besides the weights, then one rANS stream of all latents of the tensor. ``ae``: a
+byte of leak, the smallest symbol (varint, sign in the last bit), how many follow it (varint). The others: two
+bytes, for the hyperprior's latents and for the latents, each the leak (low half) and the alphabet (high half:
+which of `REACHES`), and a byte of mode (last bit) and shift; the hyperprior's latents lead the stream.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from sfsim.codec.entropy import gaussian, mixture, rans
 from sfsim.codec.entropy.context import LARGEST_SYMBOL, Context, Parameters
 from sfsim.codec.entropy.factorised import Factorised
 from sfsim.codec.entropy.layer import LARGEST, LATENT_BITS, Layer
+from sfsim.codec.entropy.mixture import MAX_LEAK
 from sfsim.codec.entropy.rans import TOTAL
 from sfsim.codec.entropy.tables import MEAN_BITS
 from sfsim.codec.frame import Buffer, read_varint, varint
@@ -23,6 +26,9 @@ from sfsim.errors import CodecError
 Symbols = NDArray[np.int32]
 Latents = NDArray[np.float32]
 Shape = tuple[int, int, int, int]
+
+REACHES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 256, 1024, 2**14, LARGEST_SYMBOL)
+"""Alphabets are symmetric: from minus one of these to it."""
 
 
 class Body(NamedTuple):
@@ -35,16 +41,39 @@ class Body(NamedTuple):
 
 
 class Alphabet(NamedTuple):
-    """The smallest and the largest symbol of a tensor, and the leak that goes with them."""
+    """The symbols of a tensor reach from `low` to `high`; `code` is the half byte that says so."""
 
     low: int
     high: int
-    leak: int
+    code: int
 
     @classmethod
-    def of(cls, symbols: Symbols) -> tuple[int, int]:
-        """Return the ends of an alphabet that holds `symbols`."""
-        return int(symbols.min()), int(symbols.max())
+    def of(cls, symbols: Symbols) -> "Alphabet":
+        """Return the smallest alphabet that holds `symbols`."""
+        largest = max(-int(symbols.min()), int(symbols.max()))
+        return cls.coded(bisect_left(REACHES, largest))
+
+    @classmethod
+    def coded(cls, code: int) -> "Alphabet":
+        """Return the alphabet of a half byte."""
+        return cls(-REACHES[code], REACHES[code], code)
+
+    @classmethod
+    def read(cls, data: Buffer, at: int) -> "tuple[tuple[int, int, int], int]":
+        """Return low, high and leak of a byte of the body, and what follows it.
+
+        Raises
+        ------
+        CodecError
+            When the body ends before, or the leak would leave nothing to the model.
+        """
+        byte, at = _byte(data, at)
+        low, high, _ = cls.coded(byte >> 4)
+        return _checked(low, high, byte & 15), at
+
+    def write(self, leak: int) -> int:
+        """Return the byte of the body."""
+        return self.code << 4 | leak
 
 
 @dataclass(eq=False)
@@ -56,17 +85,21 @@ class Simple:
     def encode(self, y: Latents, z: Latents | None) -> Body:
         """Encode float32 latents (B, C, H, W)."""
         symbols, saturated = _centre(y, self.model.medians)
-        low, high = Alphabet.of(symbols)
+        low, high = int(symbols.min()), int(symbols.max())
         leak = self.model.calibrate(symbols, low, high)
         words = rans.room(symbols.size)
         state, at, bits = self.model.encode(symbols, low, high, leak, rans.START, words, words.size)
-        side = bytes((leak,)) + _ends(low, high)
+        zigzag = 2 * low if low >= 0 else -2 * low - 1
+        side = bytes((leak,)) + varint(zigzag) + varint(high - low)
         return Body(side + rans.finish(state, words, at), self.restore(symbols), bits, saturated)
 
     def decode(self, data: Buffer, shape: Shape) -> Latents:
         """Decode latents of a shape; raise CodecError for a body that `encode` did not make."""
         leak, at = _byte(data, 0)
-        alphabet, at = _alphabet(data, at, leak)
+        zigzag, at = read_varint(data, at)
+        span, at = read_varint(data, at)
+        low = -(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2
+        alphabet = _checked(low, low + span, leak)
         state, words = rans.begin(data[at:])
         symbols, state, at = self.model.decode(shape, *alphabet, state, words, 0)
         rans.check_end(state, at, words)
@@ -108,33 +141,31 @@ class Conditional:
         assert z is not None
         model = self.side.model
         side_symbols, saturated = _centre(z, model.medians)
-        side_low, side_high = Alphabet.of(side_symbols)
+        side_low, side_high, _ = side_alphabet = Alphabet.of(side_symbols)
         side_leak = model.calibrate(side_symbols, side_low, side_high)
         features = self._features(side_symbols, y.shape[2:])
         columns = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
         candidates = [self._quantise(columns, features, centred) for centred in self._modes()]
-        symbols, quantised, parameters, centred, ends, (leak, shift, _) = min(
+        symbols, quantised, parameters, centred, alphabet, (leak, shift, _) = min(
             candidates, key=lambda candidate: candidate[-1][2]
         )
         words = rans.room(symbols.size + side_symbols.size)
         state, at, bits = mixture.encode(
-            symbols, *parameters, *ends, leak, shift, rans.START, words, words.size
+            symbols, *parameters, alphabet.low, alphabet.high, leak, shift, rans.START, words, words.size
         )
         state, at, side_bits = model.encode(side_symbols, side_low, side_high, side_leak, state, words, at)
-        header = bytes((side_leak << 4 | leak, (shift & 0xFE) | centred))
-        header += _ends(side_low, side_high) + _ends(*ends)
+        header = bytes((side_alphabet.write(side_leak), alphabet.write(leak), (shift & 0xFE) | centred))
         saturated += int(np.count_nonzero(np.abs(symbols) == LARGEST_SYMBOL))
         return Body(header + rans.finish(state, words, at), _real(quantised), bits + side_bits, saturated)
 
     def decode(self, data: Buffer, shape: Shape) -> Latents:
         """Decode latents of a shape; raise CodecError for a body that `encode` did not make."""
         batch, channels, height, width = shape
-        leaks, at = _byte(data, 0)
+        side_alphabet, at = Alphabet.read(data, 0)
+        alphabet, at = Alphabet.read(data, at)
         flags, at = _byte(data, at)
         centred = bool(flags & 1)
         shift = (flags & 0xFE) - (256 if flags > 127 else 0)
-        side_alphabet, at = _alphabet(data, at, leaks >> 4)
-        alphabet, at = _alphabet(data, at, leaks & 15)
         if centred not in self._modes():
             raise CodecError("payload is coded in a mode that its codec does not use")
         state, words = rans.begin(data[at:])
@@ -148,7 +179,7 @@ class Conditional:
                 parameters = parameters._replace(means=np.zeros_like(means))
             symbols = np.empty(batch * height * width * channels, np.int32)
             state, at = mixture.decode(symbols, *parameters, *alphabet, shift, state, words, at)
-            quantised = (symbols << MEAN_BITS) + (means[:, 0] if centred else 0)
+            quantised = (symbols << MEAN_BITS) + (means[0] if centred else 0)
             quantised = quantised.reshape(batch, height, width, channels)
         else:
             quantised, state, at = self.context.decode(
@@ -175,27 +206,28 @@ class Conditional:
 
     def _split(self, features: NDArray[np.int32], channels: int) -> Parameters:
         pixels = features.size // features.shape[3]
-        shape = (pixels * channels, 1)
+        shape = (1, pixels * channels)
         found = Parameters(np.zeros(shape, np.int32), np.empty(shape, np.int16), np.empty(shape, np.int32))
-        gaussian.split(features.reshape(pixels, -1), pixels, *found)
+        gaussian.split(features.reshape(pixels, -1), pixels, channels, 0, *found)
         return found
 
     def _quantise(
         self, columns: Latents, features: NDArray[Any], centred: bool
-    ) -> tuple[Symbols, Symbols, Parameters, bool, tuple[int, int], tuple[int, int, float]]:
+    ) -> tuple[Symbols, Symbols, Parameters, bool, Alphabet, tuple[int, int, float]]:
         """Quantise latents (B, H, W, C) in one mode; return what coding them takes, and about how many bits."""
         if self.context is not None:
             symbols, quantised, parameters = self.context.encode(columns, features, centred)
         else:
             parameters = self._split(features, columns.shape[3])
-            means = parameters.means[:, 0].astype(np.int64) * centred
+            means = parameters.means[0].astype(np.int64) * centred
             flat = columns.reshape(-1).astype(np.float64) - means / 2.0**MEAN_BITS
             symbols = np.clip(np.rint(flat), -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int32)
             quantised = ((symbols.astype(np.int64) << MEAN_BITS) + means).astype(np.int32).reshape(columns.shape)
             if centred:
                 parameters = parameters._replace(means=np.zeros_like(parameters.means))
-        ends = Alphabet.of(symbols)
-        return symbols, quantised, parameters, centred, ends, mixture.calibrate(symbols, *parameters, *ends)
+        alphabet = Alphabet.of(symbols)
+        calibrated = mixture.calibrate(symbols, *parameters, alphabet.low, alphabet.high)
+        return symbols, quantised, parameters, centred, alphabet, calibrated
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all numbers that both ends must share."""
@@ -218,20 +250,11 @@ def _real(quantised: NDArray[np.int32]) -> Latents:
     return np.ascontiguousarray(real, np.float32)
 
 
-def _ends(low: int, high: int) -> bytes:
-    """Write an alphabet: its low end (sign in the last bit) and how many symbols follow it."""
-    return varint(2 * low if low >= 0 else -2 * low - 1) + varint(high - low)
-
-
-def _alphabet(data: Buffer, at: int, leak: int) -> tuple[Alphabet, int]:
-    """Read an alphabet; return it and where it ends."""
-    zigzag, at = read_varint(data, at)
-    span, at = read_varint(data, at)
-    low = -(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2
-    high = low + span
-    if max(abs(low), abs(high)) > LARGEST_SYMBOL or (span + 1) << leak > TOTAL // 2:
+def _checked(low: int, high: int, leak: int) -> tuple[int, int, int]:
+    """Return an alphabet and its leak, or raise CodecError when they leave nothing to the model."""
+    if max(abs(low), abs(high)) > LARGEST_SYMBOL or leak > MAX_LEAK or (high - low + 1) << leak > TOTAL // 2:
         raise CodecError(f"payload claims symbols from {low} to {high} with leak {leak}: no encoder does")
-    return Alphabet(low, high, leak), at
+    return low, high, leak
 
 
 def _byte(data: Buffer, at: int) -> tuple[int, int]:
