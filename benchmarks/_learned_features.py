@@ -24,7 +24,7 @@ def features(count: int, channels: int, size: int, name: str) -> Tensor:
             spectrum = np.fft.rfft2(rng.standard_normal((size, size))) / frequency
             plane[:] = np.fft.irfft2(spectrum, s=(size, size))
         for _ in range(3):
-            row, column, radius = rng.uniform(0, size, 2).tolist() + [rng.uniform(size / 10, size / 4)]
+            row, column, radius = rng.uniform((0, 0, size / 10), (size, size, size / 4))
             image[:, np.hypot(rows - row, columns - column) < radius] += 2 * image.std()
         image /= image.std()
     with torch.random.fork_rng(devices=[]), torch.no_grad():

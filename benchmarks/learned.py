@@ -90,7 +90,8 @@ def stage(trainee: Trainee, wire: WireCodec, x: Tensor) -> tuple[list[float], fl
 
 def speed() -> None:
     """Print times of the entropy stage of cheng-at at published strides."""
-    print(f"{'cheng-at, entropy stage, CPU ms':<40}{'there':>8}{'was':>9}{'x':>6}{'back':>8}{'was':>9}{'x':>6}{'% f+b':>7}")
+    heads = f"{'there':>8}{'was':>9}{'x':>6}{'back':>8}{'was':>9}{'x':>6}{'% f+b':>7}"
+    print(f"{'cheng-at, entropy stage, CPU ms':<40}{heads}")
     for batch, channels, size in ((1, 32, 256), (32, 64, 64)):
         x = features(batch, channels, size, f"speed {size}")
         trainee = train(ChengAt(), x, 20)
@@ -157,7 +158,10 @@ def mixtures() -> None:
     flat = [a.reshape(3, numel) for a in (means, scales)]
     values = np.rint(rng.normal(*(a[pick, np.arange(numel)] for a in flat)))
     model = GaussianMixtureConditional(K=3)
-    y, m, s, w = (torch.from_numpy(a) for a in (values.reshape(1, channels, side, side).astype(np.float32), means, scales, weights))
+    y, m, s, w = (
+        torch.from_numpy(a)
+        for a in (values.reshape(1, channels, side, side).astype(np.float32), means, scales, weights)
+    )
     symbols = values.astype(np.int32)
     units = np.clip(np.rint(flat[1] * 2**SCALE_BITS), 113, None).astype(np.int64)
     octave = np.log2(units).astype(np.int64)
@@ -169,13 +173,16 @@ def mixtures() -> None:
 
     def encode() -> bytes:
         words = rans.room(numel)
-        state, at, _ = mixture.encode(symbols, places, levels, parts, low, high, 0, 0, rans.START, words, words.size)
+        state, at, _ = mixture.encode(
+            symbols, places, levels, parts, low, high, 0, 0, rans.START, words, words.size
+        )
         return rans.finish(state, words, at)
 
     def decode() -> np.ndarray:
         state, words = rans.begin(stream)
         out = np.empty(numel, np.int32)
-        rans.check_end(*mixture.decode(out, places, levels, parts, low, high, 0, 0, state, words, 0), words)
+        state, at = mixture.decode(out, places, levels, parts, low, high, 0, 0, state, words, 0)
+        rans.check_end(state, at, words)
         return out
 
     stream = encode()
@@ -189,8 +196,9 @@ def mixtures() -> None:
     )
     was_there, there, was_back, back = (1e6 * ms / numel for ms in times)
     print(
-        f"mixture K = 3, ns/symbol: encode {there:.0f} (was {was_there:.0f}, {was_there / there:.0f}x), decode {back:.0f} "
-        f"(was {was_back:.0f}, {was_back / back:.0f}x); bytes {len(stream)} (were {len(theirs)})"
+        f"mixture K = 3, ns/symbol: encode {there:.0f} (was {was_there:.0f}, {was_there / there:.0f}x), "
+        f"decode {back:.0f} (was {was_back:.0f}, {was_back / back:.0f}x); "
+        f"bytes {len(stream)} (were {len(theirs)})"
     )
 
 

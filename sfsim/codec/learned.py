@@ -60,7 +60,9 @@ class Learned(Codec):
         >>> Ae().stages_for(128, 128), Ae().stages_for(28, 28), ChengAt().stages_for(8, 8)
         (3, 2, 1)
         """
-        fitting = [s for s in range(self.most_stages + 1) if _latent(min(height, width), s) >= SMALLEST_LATENT]
+        fitting = [
+            s for s in range(self.most_stages + 1) if _latent(min(height, width), s) >= SMALLEST_LATENT
+        ]
         if not fitting:
             raise ConfigError(
                 f"codec {self.name!r}", f"tensors of {height}x{width}", "at least 4x4",

@@ -95,7 +95,18 @@ class Context:
         known = _margins(batch, height, width, channels)
         if not centred:
             _round(latents, quantised, known)
-        _encode(order.pixels, order.starts, latents, hyper, self.layers, centred, known, quantised, symbols, *found)
+        _encode(
+            order.pixels,
+            order.starts,
+            latents,
+            hyper,
+            self.layers,
+            centred,
+            known,
+            quantised,
+            symbols,
+            *found,
+        )
         return symbols, quantised, found
 
     def decode(
@@ -120,14 +131,14 @@ def _margins(batch: int, height: int, width: int, channels: int) -> NDArray[np.i
 
 
 @numba.njit(cache=True, inline="always")
-def as_input(value: int) -> int:
+def as_input(value: Any) -> Any:
     """Turn a latent in 2**-8 into an input in 2**-5."""
     rounded = (value + (1 << (MEAN_BITS - LATENT_BITS - 1))) >> (MEAN_BITS - LATENT_BITS)
     return min(max(rounded, -LARGEST), LARGEST)
 
 
 @numba.njit(cache=True, inline="always")
-def whole(value: float) -> int:
+def whole(value: Any) -> Any:
     """Round half to even, within the largest symbol."""
     return np.int64(min(max(np.rint(value), -LARGEST_SYMBOL), LARGEST_SYMBOL))
 
@@ -145,7 +156,9 @@ def _round(latents: Any, quantised: Any, known: Any) -> None:
 
 
 @numba.njit(cache=True)
-def _dense(inputs: Any, count: int, layer: Any, activation: int, largest: int, sums: Any, out: Any, first: int) -> None:
+def _dense(
+    inputs: Any, count: Any, layer: Any, activation: Any, largest: Any, sums: Any, out: Any, first: Any
+) -> None:
     """Apply a layer to `count` rows of inputs, writing columns of `out` from `first` on."""
     weight, bias, shift = layer
     matmul(inputs, count, weight, sums)
@@ -155,7 +168,17 @@ def _dense(inputs: Any, count: int, layer: Any, activation: int, largest: int, s
 
 
 @numba.njit(cache=True)
-def _parameters(pixels: Any, hyper: Any, known: Any, layers: Any, scratch: Any, first_symbol: int, means: Any, levels: Any, weights: Any) -> None:
+def _parameters(
+    pixels: Any,
+    hyper: Any,
+    known: Any,
+    layers: Any,
+    scratch: Any,
+    first_symbol: Any,
+    means: Any,
+    levels: Any,
+    weights: Any,
+) -> None:
     """Find the parameters of at most `BLOCK` pixels, whose neighbours before them are known."""
     window, features, first, second, sums, outputs = scratch
     channels, hyper_features = known.shape[3], hyper.shape[3]
@@ -194,7 +217,7 @@ def _scratch(layers: Any) -> Any:
 
 @numba.njit(cache=True)
 def _encode(
-    pixels: Any, starts: Any, latents: Any, hyper: Any, layers: Any, centred: bool, known: Any, quantised: Any,
+    pixels: Any, starts: Any, latents: Any, hyper: Any, layers: Any, centred: Any, known: Any, quantised: Any,
     symbols: Any, means: Any, levels: Any, weights: Any,
 ) -> None:  # fmt: skip
     """Walk over all pixels, in steps when `centred`, else in blocks: everything is known already."""
@@ -207,7 +230,9 @@ def _encode(
             while starts[step + 1] <= begin:
                 step += 1
             end = min(end, starts[step + 1])
-        _parameters(pixels[begin:end], hyper, known, layers, scratch, begin * channels, means, levels, weights)
+        _parameters(
+            pixels[begin:end], hyper, known, layers, scratch, begin * channels, means, levels, weights
+        )
         for p in range(begin, end):
             b, h, w = pixels[p, 0], pixels[p, 1], pixels[p, 2]
             for c in range(channels):
@@ -227,10 +252,10 @@ def _encode(
 
 @numba.njit(cache=True)
 def _decode(
-    pixels: Any, starts: Any, hyper: Any, layers: Any, centred: bool, known: Any, quantised: Any,
-    low: int, high: int, leak: int, shift: int, state: int, words: Any, at: int,
+    pixels: Any, starts: Any, hyper: Any, layers: Any, centred: Any, known: Any, quantised: Any,
+    low: Any, high: Any, leak: Any, shift: Any, state: Any, words: Any, at: Any,
     means: Any, levels: Any, weights: Any,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Any, Any]:  # fmt: skip
     """Walk over the steps: parameters of a step's pixels, then their symbols."""
     channels = known.shape[3]
     scratch = _scratch(layers)

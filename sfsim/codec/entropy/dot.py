@@ -78,7 +78,7 @@ def _tile(typing: Any, a: Any, b: Any, columns: Any) -> Any:
 
 
 @numba.njit(cache=True)
-def matmul(a: Any, rows: int, b: Any, out: Any) -> None:
+def matmul(a: Any, rows: Any, b: Any, out: Any) -> None:
     """Write ``a @ b.T`` of the first `rows` rows of `a`, filled up to a multiple of `TILE`, into `out`.
 
     Parameters

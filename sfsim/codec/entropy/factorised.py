@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sfsim.codec.entropy.rans import PROBABILITY_BITS, TOTAL, pop, push
+from sfsim.codec.entropy.rans import TOTAL, pop, push
 
 TABLE_BITS = 30
 MAX_LEAK = 15
@@ -28,7 +28,7 @@ _LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def _exp(x: float) -> float:
+def _exp(x: Any) -> Any:
     """Return e**x, wrong by 1e-15 of itself at most, and by the same amount everywhere."""
     x = min(max(x, -700.0), 700.0)
     k = np.floor(x * 1.44269504088896338700 + 0.5)
@@ -36,16 +36,16 @@ def _exp(x: float) -> float:
     series = _TAYLOR[0]
     for n in range(1, _TAYLOR.size):
         series = series * r + _TAYLOR[n]
-    return math.ldexp(series, np.int32(k))
+    return math.ldexp(series, int(k))
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def _tanh(x: float) -> float:
+def _tanh(x: Any) -> Any:
     return 1.0 - 2.0 / (_exp(2.0 * x) + 1.0)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _softplus(x: float) -> float:
+def _softplus(x: Any) -> Any:
     """Return log(1 + e**x) by Newton's iteration on our own exponential."""
     if x > 30.0:
         return x
@@ -67,7 +67,7 @@ def prepare(matrices: Any) -> Any:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def tabulate(matrices: Any, biases: Any, factors: Any, medians: Any, reach: int) -> Any:
+def tabulate(matrices: Any, biases: Any, factors: Any, medians: Any, reach: Any) -> Any:
     """Return 2**30 times the distribution function at the lower edges of cells -reach to reach + 1.
 
     Parameters
@@ -111,7 +111,7 @@ def tabulate(matrices: Any, biases: Any, factors: Any, medians: Any, reach: int)
 
 
 @numba.njit(cache=True, inline="always")
-def _edge(v: int, low: int, high: int, leaked: int, share: int, below: int) -> int:
+def _edge(v: Any, low: Any, high: Any, leaked: Any, share: Any, below: Any) -> Any:
     """Return where symbol v starts on the scale of 2**24, given its entry of the table."""
     edge = ((below * share) >> TABLE_BITS) + (v - low) * leaked
     if v <= low:
@@ -123,8 +123,8 @@ def _edge(v: int, low: int, high: int, leaked: int, share: int, below: int) -> i
 
 @numba.njit(cache=True, error_model="numpy")
 def _encode(
-    values: Any, table: Any, area: int, low: int, high: int, leak: int, state: int, words: Any, at: int
-) -> tuple[int, int, float]:
+    values: Any, table: Any, area: Any, low: Any, high: Any, leak: Any, state: Any, words: Any, at: Any
+) -> tuple[Any, Any, Any]:
     """Push int32 values of shape (B, C, area), the last one first; ``words`` of size 0 only measures."""
     channels, reach = table.shape[0], table.shape[1] // 2 - 1
     leaked = np.int64(1) << leak
@@ -148,8 +148,8 @@ def _encode(
 
 @numba.njit(cache=True, error_model="numpy")
 def _decode(
-    values: Any, table: Any, area: int, low: int, high: int, leak: int, state: int, words: Any, at: int
-) -> tuple[int, int]:
+    values: Any, table: Any, area: Any, low: Any, high: Any, leak: Any, state: Any, words: Any, at: Any
+) -> tuple[Any, Any]:
     """Pop int32 values of shape (B, C, area), the first one first."""
     channels, reach = table.shape[0], table.shape[1] // 2 - 1
     leaked = np.int64(1) << leak

@@ -34,7 +34,7 @@ def output_bits(channels: int, components: int, has_means: bool = True) -> np.nd
 
 
 @numba.njit(cache=True, inline="always")
-def _level(scale: int) -> int:
+def _level(scale: Any) -> Any:
     """Return the level of a scale in 2**-10: octave, and 32 equal steps in it."""
     scale = min(max(scale, SMALLEST_SCALE), LARGEST_SCALE)
     octave = np.int64(6)
@@ -44,7 +44,7 @@ def _level(scale: int) -> int:
 
 
 @numba.njit(cache=True)
-def split(outputs: Any, count: int, channels: int, first: int, means: Any, levels: Any, weights: Any) -> None:
+def split(outputs: Any, count: Any, channels: Any, first: Any, means: Any, levels: Any, weights: Any) -> None:
     """Write the parameters of the symbols of `count` pixels, channel by channel, from symbol `first` on.
 
     Parameters

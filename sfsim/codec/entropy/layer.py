@@ -61,7 +61,8 @@ class Layer:
         edge, r = self.window // 2, self.upscale
         if edge:
             x = np.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-        out = np.empty((batch, height * r, width * r, self.bias.size // r**2), dtype)
+        x = np.ascontiguousarray(x)
+        out: NDArray[Any] = np.empty((batch, height * r, width * r, self.bias.size // r**2), dtype)
         _convolve(x, self.weight, self.bias, self.shift, self.activation, self.window, r, out)
         return out
 
@@ -114,7 +115,7 @@ def quantise(
 
 
 @numba.njit(cache=True, inline="always")
-def requantise(total: int, bias: int, shift: int, activation: int, largest: int) -> int:
+def requantise(total: Any, bias: Any, shift: Any, activation: Any, largest: Any) -> Any:
     """Turn a sum into an output: bias, activation, shift, saturation."""
     value = np.int64(total) + bias
     if value < 0:
@@ -128,7 +129,7 @@ def requantise(total: int, bias: int, shift: int, activation: int, largest: int)
 
 @numba.njit(cache=True)
 def _convolve(
-    x: Any, weight: Any, bias: Any, shift: Any, activation: int, window: int, upscale: int, out: Any
+    x: Any, weight: Any, bias: Any, shift: Any, activation: Any, window: Any, upscale: Any, out: Any
 ) -> None:
     """Apply a layer to x with its margins, `BLOCK` pixels at a time."""
     channels = x.shape[3]

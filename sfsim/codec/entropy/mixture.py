@@ -25,7 +25,6 @@ from sfsim.codec.entropy.tables import (
     STEP_BITS,
     UPPER_TAIL,
     WEIGHT_BITS,
-    X_BITS,
 )
 
 _LAST = UPPER_TAIL.size - 2
@@ -39,7 +38,7 @@ _SLOPE = (1 << STEP_BITS) - 1
 
 
 @numba.njit(cache=True, inline="always")
-def _phi(distance: int, inverse: int) -> int:
+def _phi(distance: Any, inverse: Any) -> Any:
     """Return 2**30 Phi(distance / scale), `distance` in 2**-8."""
     x = min((abs(distance) * inverse) >> INVERSE_BITS, _LAST << STEP_BITS)
     cell = np.uint64(x >> STEP_BITS)  # unsigned: no question whether it counts from the end
@@ -49,16 +48,16 @@ def _phi(distance: int, inverse: int) -> int:
 
 
 @numba.njit(cache=True, inline="always")
-def _inverse(level: int, shift: int) -> int:
+def _inverse(level: Any, shift: Any) -> Any:
     """Return the inverse of a scale, `shift` levels wider than `level`."""
     return INVERSE_SCALES[np.uint64(min(max(np.int64(level) + shift, 0), NUM_LEVELS - 1))]
 
 
 @numba.njit(cache=True, inline="always")
 def _edge(
-    v: int, low: int, high: int, leaked: int, share: int,
-    three: bool, m0: int, m1: int, m2: int, i0: int, i1: int, i2: int, w0: int, w1: int, w2: int,
-) -> int:  # fmt: skip
+    v: Any, low: Any, high: Any, leaked: Any, share: Any,
+    three: Any, m0: Any, m1: Any, m2: Any, i0: Any, i1: Any, i2: Any, w0: Any, w1: Any, w2: Any,
+) -> Any:  # fmt: skip
     """Return where symbol v starts on the scale of 2**24; v = high + 1 ends it.
 
     Plain numbers, no arrays: numba would count their references at every call, ten times the work done here.
@@ -66,9 +65,7 @@ def _edge(
     place = (2 * v - 1) << (MEAN_BITS - 1)
     below = _phi(place - m0, i0)
     if three:
-        below = (
-            w0 * below + w1 * _phi(place - m1, i1) + w2 * _phi(place - m2, i2)
-        ) >> WEIGHT_BITS
+        below = (w0 * below + w1 * _phi(place - m1, i1) + w2 * _phi(place - m2, i2)) >> WEIGHT_BITS
     edge = ((below * share) >> PHI_BITS) + (v - low) * leaked
     if v <= low:
         edge = np.int64(0)
@@ -79,7 +76,7 @@ def _edge(
 
 @numba.njit(cache=True, error_model="numpy")
 def _cells(
-    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leaked: int, shift: int,
+    values: Any, means: Any, levels: Any, weights: Any, low: Any, high: Any, leaked: Any, shift: Any,
     starts: Any, frequencies: Any,
 ) -> None:  # fmt: skip
     """Find start and frequency of all symbols: a loop without branches, many symbols at a time."""
@@ -108,7 +105,7 @@ def _cells(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _information(frequencies: Any) -> float:
+def _information(frequencies: Any) -> Any:
     """Return -log2 of the product of frequencies of 2**24."""
     bits, product = 0.0, 1.0
     for i in range(frequencies.size):
@@ -121,9 +118,9 @@ def _information(frequencies: Any) -> float:
 
 @numba.njit(cache=True, error_model="numpy")
 def encode(
-    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int,
-    state: int, words: Any, at: int,
-) -> tuple[int, int, float]:  # fmt: skip
+    values: Any, means: Any, levels: Any, weights: Any, low: Any, high: Any, leak: Any, shift: Any,
+    state: Any, words: Any, at: Any,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Push int32 `values`, the last one first; return state, place, and -log2 of their joint probability."""
     starts, frequencies = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
     _cells(values, means, levels, weights, low, high, np.int64(1) << leak, shift, starts, frequencies)
@@ -134,15 +131,16 @@ def encode(
 
 @numba.njit(cache=True, error_model="numpy")
 def measure(
-    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int
-) -> float:
+    values: Any, means: Any, levels: Any, weights: Any, low: Any, high: Any, leak: Any, shift: Any
+) -> Any:
     """Return -log2 of the joint probability of symbols, without coding them."""
     starts, frequencies = np.empty(values.size, np.int32), np.empty(values.size, np.int32)
     _cells(values, means, levels, weights, low, high, np.int64(1) << leak, shift, starts, frequencies)
     return _information(frequencies)
 
 
-def calibrate(    values: np.ndarray, means: np.ndarray, levels: np.ndarray, weights: np.ndarray, low: int, high: int
+def calibrate(
+    values: np.ndarray, means: np.ndarray, levels: np.ndarray, weights: np.ndarray, low: int, high: int
 ) -> tuple[int, int, float]:
     """Return the leak and the shift that cost least on a sample, and about how many bits all will take."""
     stride = max(1, values.size // _SAMPLE)
@@ -170,8 +168,8 @@ def calibrate(    values: np.ndarray, means: np.ndarray, levels: np.ndarray, wei
 
 @numba.njit(cache=True, inline="always")
 def _component(
-    mass: int, m0: int, m1: int, m2: int, i0: int, i1: int, i2: int, w0: int, w1: int, w2: int
-) -> tuple[int, int, int]:
+    mass: Any, m0: Any, m1: Any, m2: Any, i0: Any, i1: Any, i2: Any, w0: Any, w1: Any, w2: Any
+) -> tuple[Any, Any, Any]:
     """Return mean, inverse scale and quantile (of 1024) where the mixture has `mass` of 2**16 below it.
 
     As if components that lie apart did not overlap; where they do, any of them is a fair guess.
@@ -191,9 +189,9 @@ def _component(
 
 @numba.njit(cache=True, error_model="numpy")
 def decode(
-    values: Any, means: Any, levels: Any, weights: Any, low: int, high: int, leak: int, shift: int,
-    state: int, words: Any, at: int,
-) -> tuple[int, int]:  # fmt: skip
+    values: Any, means: Any, levels: Any, weights: Any, low: Any, high: Any, leak: Any, shift: Any,
+    state: Any, words: Any, at: Any,
+) -> tuple[Any, Any]:  # fmt: skip
     """Pop ``values.size`` symbols into `values`, the first one first; return the state and the next word.
 
     A quantile of one component is the first guess; from there the search doubles its steps, then halves them. The
@@ -204,7 +202,11 @@ def decode(
     three, b, c = means.shape[0] == 3, means.shape[0] // 2, means.shape[0] - 1
     for i in range(values.size):
         m0, m1, m2 = np.int64(means[0, i]), np.int64(means[b, i]), np.int64(means[c, i])
-        i0, i1, i2 = _inverse(levels[0, i], shift), _inverse(levels[b, i], shift), _inverse(levels[c, i], shift)
+        i0, i1, i2 = (
+            _inverse(levels[0, i], shift),
+            _inverse(levels[b, i], shift),
+            _inverse(levels[c, i], shift),
+        )
         w0, w1, w2 = np.int64(weights[0, i]), np.int64(weights[b, i]), np.int64(weights[c, i])
         slot = state & (TOTAL - 1)
         middle, inverse, quantile = m0, i0, slot >> (PROBABILITY_BITS - 10)

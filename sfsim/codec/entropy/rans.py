@@ -25,7 +25,7 @@ _STATE_BYTES = 6
 
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
-def push(state: int, words: Any, at: int, start: int, frequency: int) -> tuple[int, int]:
+def push(state: Any, words: Any, at: Any, start: Any, frequency: Any) -> tuple[Any, Any]:
     """Push a symbol; return the new state and the place before which words were written."""
     limit = frequency << PROBABILITY_BITS
     while state >= limit:
@@ -38,7 +38,7 @@ def push(state: int, words: Any, at: int, start: int, frequency: int) -> tuple[i
 
 
 @numba.njit(cache=True, inline="always")
-def pop(state: int, words: Any, at: int, start: int, frequency: int) -> tuple[int, int]:
+def pop(state: Any, words: Any, at: Any, start: Any, frequency: Any) -> tuple[Any, Any]:
     """Take a symbol off again; return the new state and the next word. Words beyond the end read as 0."""
     state = frequency * (state >> PROBABILITY_BITS) + (state & (TOTAL - 1)) - start
     while state < START:
@@ -66,7 +66,9 @@ def begin(stream: Buffer) -> tuple[int, np.ndarray]:
         When it cannot be one: too short, an odd number of bytes, or a state out of range.
     """
     if len(stream) < _STATE_BYTES or len(stream) % 2:
-        raise CodecError(f"bitstream of {len(stream)} bytes: expected an even number, at least {_STATE_BYTES}")
+        raise CodecError(
+            f"bitstream of {len(stream)} bytes: expected an even number, at least {_STATE_BYTES}"
+        )
     state = int.from_bytes(stream[:_STATE_BYTES], "little")
     if state < START:
         raise CodecError("bitstream starts in a state that no encoder reaches")

@@ -16,7 +16,9 @@ def factorised(model: Any) -> Factorised:
     channels = model.quantiles.shape[0]
 
     def rows(parameters: Any) -> NDArray[np.float64]:
-        return np.concatenate([_array(p).reshape(channels, -1) for p in parameters], axis=1).astype(np.float64)
+        return np.concatenate([_array(p).reshape(channels, -1) for p in parameters], axis=1).astype(
+            np.float64
+        )
 
     medians = np.nan_to_num(_array(model.quantiles)[:, 0, 1]).astype(np.float32)
     return Factorised(rows(model.matrices), rows(model.biases), rows(model.factors), medians)
@@ -24,13 +26,15 @@ def factorised(model: Any) -> Factorised:
 
 def sequence(network: nn.Sequential, output_bits: NDArray[np.int64]) -> list[Layer]:
     """Return the layers of a hyper synthesis: latents in, parameters of `output_bits` out."""
-    steps = [step for step in network.children()]
+    steps = list(network.children())
     layers: list[Layer] = []
     for number, step in enumerate(steps):
         if isinstance(step, nn.LeakyReLU | nn.ReLU):
             continue
         following = steps[number + 1] if number + 1 < len(steps) else None
-        last = not any(isinstance(later, nn.Conv2d | nn.ConvTranspose2d | nn.Sequential) for later in steps[number + 1 :])
+        last = not any(
+            isinstance(later, nn.Conv2d | nn.ConvTranspose2d | nn.Sequential) for later in steps[number + 1 :]
+        )
         weight, bias, upscale = _as_convolution(step)
         layers.append(
             quantise(

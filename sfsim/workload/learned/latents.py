@@ -8,6 +8,7 @@ which of `REACHES`), and a byte of mode (last bit) and shift; the hyperprior's l
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from sfsim.codec.entropy.mixture import MAX_LEAK
 from sfsim.codec.entropy.rans import TOTAL
 from sfsim.codec.entropy.tables import MEAN_BITS
 from sfsim.codec.frame import Buffer, read_varint, varint
+from sfsim.cost import Cost
 from sfsim.errors import CodecError
 
 Symbols = NDArray[np.int32]
@@ -108,6 +110,10 @@ class Simple:
     def restore(self, symbols: Symbols) -> Latents:
         """Return the latents that symbols stand for."""
         return symbols.astype(np.float32) + self.model.medians[:, None, None]
+
+    def cost(self, shape: Shape) -> Cost:
+        """Return what coding latents of a shape needs, either way: symbols one after another."""
+        return Cost(serial_symbols=prod(shape), bytes_touched=8 * prod(shape), launches=2)
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all numbers that both ends must share."""
@@ -222,12 +228,30 @@ class Conditional:
             means = parameters.means[0].astype(np.int64) * centred
             flat = columns.reshape(-1).astype(np.float64) - means / 2.0**MEAN_BITS
             symbols = np.clip(np.rint(flat), -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int32)
-            quantised = ((symbols.astype(np.int64) << MEAN_BITS) + means).astype(np.int32).reshape(columns.shape)
+            quantised = (
+                ((symbols.astype(np.int64) << MEAN_BITS) + means).astype(np.int32).reshape(columns.shape)
+            )
             if centred:
                 parameters = parameters._replace(means=np.zeros_like(parameters.means))
         alphabet = Alphabet.of(symbols)
         calibrated = mixture.calibrate(symbols, *parameters, alphabet.low, alphabet.high)
         return symbols, quantised, parameters, centred, alphabet, calibrated
+
+    def cost(self, shape: Shape) -> Cost:
+        """Return what coding latents of a shape needs, either way: the integer networks, and the symbols."""
+        batch, channels, height, width = shape
+        side = (batch, channels, -(-height // 4), -(-width // 4))
+        weights, pixels, area = [], [], prod(side) // channels
+        for layer in self.hyper:
+            weights.append(layer.weight.size)
+            pixels.append(area)
+            area *= layer.upscale**2
+        if self.context is not None:
+            weights += [layer[0].size for layer in self.context.layers]
+            pixels += [batch * height * width] * len(self.context.layers)
+        flops = sum(2.0 * size * n for size, n in zip(weights, pixels, strict=True))
+        touched = 2.0 * sum(weights) + 16 * prod(shape)
+        return self.side.cost(side) + Cost(flops, touched, prod(shape), len(weights))
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all numbers that both ends must share."""

@@ -104,9 +104,7 @@ class Trainee(nn.Module):
         mse = functional.mse_loss(x_hat, target)
         return Output(x_hat if scale is None else x_hat * scale, rate_bits, mse)
 
-    def latents(
-        self, y: Tensor, quantiser: Quantiser, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def latents(self, y: Tensor, quantiser: Quantiser, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the latents as the decoder sees them and their rate in bits."""
         raise NotImplementedError
 
@@ -129,9 +127,7 @@ class AeTrainee(Trainee, FactorizedPrior):
         FactorizedPrior.__init__(self, declaration.channels, declaration.channels)
         _convolutions(self, in_channels, declaration.channels, _strides(stages, 3))
 
-    def latents(
-        self, y: Tensor, quantiser: Quantiser, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def latents(self, y: Tensor, quantiser: Quantiser, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.bottleneck(y, quantiser, generator)
 
 
@@ -142,9 +138,7 @@ class HyperpriorTrainee(Trainee, ScaleHyperprior):
         ScaleHyperprior.__init__(self, declaration.channels, declaration.channels)
         _convolutions(self, in_channels, declaration.channels, _strides(stages, 4))
 
-    def latents(
-        self, y: Tensor, quantiser: Quantiser, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def latents(self, y: Tensor, quantiser: Quantiser, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         z_hat, side_bits = self.bottleneck(self.hyper_analysis(y), quantiser, generator)
         scales = self.hyper(z_hat, y)
         noise = _noise(y, generator)
@@ -168,9 +162,7 @@ class MeanScaleTrainee(HyperpriorTrainee, MeanScaleHyperprior):
         MeanScaleHyperprior.__init__(self, declaration.channels, declaration.channels)
         _convolutions(self, in_channels, declaration.channels, _strides(stages, 4))
 
-    def latents(
-        self, y: Tensor, quantiser: Quantiser, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def latents(self, y: Tensor, quantiser: Quantiser, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         z_hat, side_bits = self.bottleneck(self.hyper_analysis(y), quantiser, generator)
         scales, means = self.hyper(z_hat, y).chunk(2, 1)
         noise = _noise(y, generator)
@@ -229,9 +221,7 @@ class ChengTrainee(MeanScaleTrainee, Cheng2020Attention):
                 nn.Conv2d(5 * n, 3 * k * n, 1),
             )
 
-    def latents(
-        self, y: Tensor, quantiser: Quantiser, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def latents(self, y: Tensor, quantiser: Quantiser, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         z_hat, side_bits = self.bottleneck(self.hyper_analysis(y), quantiser, generator)
         noise = _noise(y, generator)
         y_hat = quantise(y, 0.0, quantiser, noise)

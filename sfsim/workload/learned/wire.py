@@ -10,7 +10,7 @@ import copy
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -22,7 +22,9 @@ from sfsim.codec.base import Encoded
 from sfsim.codec.entropy.context import Context
 from sfsim.codec.entropy.gaussian import output_bits
 from sfsim.codec.frame import FORMAT, MAGIC, Frame, read_varint
+from sfsim.cost import Cost
 from sfsim.errors import CodecError
+from sfsim.learning.costing import count
 from sfsim.workload.learned import integers
 from sfsim.workload.learned.latents import Conditional, Shape, Simple
 from sfsim.workload.learned.networks import Trainee, pad, root_mean_square
@@ -37,7 +39,7 @@ class Reconstructed(Encoded):
     ``estimated_bits`` is -log2 of the latents' probability under the transmitted model.
     """
 
-    reconstruction: Tensor = torch.empty(0)
+    reconstruction: Tensor = field(kw_only=True)
 
 
 def freeze(module: Trainee, version: int) -> "WireCodec":
@@ -123,6 +125,23 @@ class WireCodec:
         start = 4 if self.declaration.normalise else 0
         return self._latents.decode(body[start:], self._latent_shape(frame.shape))
 
+    def encode_cost(self, shape: tuple[int, ...]) -> Cost:
+        """Return what encoding a tensor of a shape needs: both analyses, coding, and the reconstruction."""
+        latents = self._latent_shape(shape)
+        cost = self.decode_cost(shape) + _forward(self._module.g_a, self._padded(shape))
+        if hasattr(self._module, "h_a"):
+            cost += _forward(self._module.h_a, latents)
+        return cost
+
+    def decode_cost(self, shape: tuple[int, ...]) -> Cost:
+        """Return what decoding into a tensor of a shape needs: coding and the synthesis."""
+        latents = self._latent_shape(shape)
+        return self._latents.cost(latents) + _forward(self._module.g_s, latents)
+
+    def _padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        step = 2**self.stages
+        return (*shape[:2], -(-shape[2] // step) * step, -(-shape[3] // step) * step)
+
     def _encode(self, x: Tensor) -> Reconstructed:
         self._check(x)
         shape, dtype = tuple(x.shape), x.dtype
@@ -133,17 +152,19 @@ class WireCodec:
             head = struct.pack("<f", scale)
         if x.numel() == 0 or scale == 0:
             payload = self._frame(x, head)
-            return Reconstructed(payload, 0.0, 0, torch.zeros(shape, dtype=dtype))
+            return Reconstructed(payload, 0.0, 0, reconstruction=torch.zeros(shape, dtype=dtype))
         with torch.no_grad(), single_thread():
             y = self._module.g_a(pad(values if scale is None else values / scale, self.stages))
             z = self._module.hyper_analysis(y) if hasattr(self._module, "hyper_analysis") else None
         for latents in (y,) if z is None else (y, z):
             if not torch.isfinite(latents).all():
-                raise CodecError(f"the encoder of {self.declaration.name} makes values that are not finite of it")
+                raise CodecError(
+                    f"the encoder of {self.declaration.name} makes values that are not finite of it"
+                )
         body = self._latents.encode(y.numpy(), None if z is None else z.numpy())
         x_hat = self._synthesise(body.latents, shape, scale, dtype)
         payload = self._frame(x, head + body.data)
-        return Reconstructed(payload, body.ideal_bits, body.saturated, x_hat)
+        return Reconstructed(payload, body.ideal_bits, body.saturated, reconstruction=x_hat)
 
     def _check(self, x: Tensor) -> None:
         if x.dtype not in _DTYPES:
@@ -153,7 +174,9 @@ class WireCodec:
         if x.numel():
             self.declaration.stages_for(x.shape[2], x.shape[3])
             if not torch.isfinite(x).all():
-                raise CodecError(f"found values that are not finite; {self.declaration.name} cannot carry them")
+                raise CodecError(
+                    f"found values that are not finite; {self.declaration.name} cannot carry them"
+                )
 
     def _frame(self, x: Tensor, body: bytes) -> bytes:
         dtype = np.dtype(_DTYPES[x.dtype])
@@ -174,8 +197,15 @@ class WireCodec:
             raise
         if frame.weights != self.version:
             raise CodecError(f"payload claims version {frame.weights}, this end holds {self.version}")
-        if len(frame.shape) != 4 or frame.shape[1] != self.in_channels or frame.dtype is None or frame.dtype.kind != "f":
-            raise CodecError(f"payload holds {frame.dtype} of shape {frame.shape}, expected a float (B, {self.in_channels}, H, W)")
+        if (
+            len(frame.shape) != 4
+            or frame.shape[1] != self.in_channels
+            or frame.dtype is None
+            or frame.dtype.kind != "f"
+        ):
+            raise CodecError(
+                f"payload holds {frame.dtype} of shape {frame.shape}, expected a float (B, {self.in_channels}, H, W)"
+            )
         return frame, frame.parts[0]
 
     def _latent_shape(self, shape: tuple[int, ...]) -> Shape:
@@ -224,6 +254,10 @@ def single_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _forward(module: Any, shape: tuple[int, ...]) -> Cost:
+    return count(module, shape, training=False, input_gradient=False).forward
 
 
 def _torch_type(dtype: Any) -> torch.dtype:
