@@ -58,7 +58,7 @@ class Learned(Codec):
         Examples
         --------
         >>> Ae().stages_for(128, 128), Ae().stages_for(28, 28), ChengAt().stages_for(8, 8)
-        (3, 2, 1)
+        (3, 3, 1)
         """
         fitting = [
             s for s in range(self.most_stages + 1) if _latent(min(height, width), s) >= SMALLEST_LATENT

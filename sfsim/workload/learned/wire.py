@@ -21,7 +21,7 @@ from torch import Tensor
 from sfsim.codec.base import Encoded
 from sfsim.codec.entropy.context import Context
 from sfsim.codec.entropy.gaussian import output_bits
-from sfsim.codec.frame import FORMAT, MAGIC, Frame, read_varint
+from sfsim.codec.frame import CODEC_IDS, FORMAT, MAGIC, Frame, read_varint
 from sfsim.cost import Cost
 from sfsim.errors import CodecError
 from sfsim.learning.costing import count
@@ -187,16 +187,18 @@ class WireCodec:
         """Read the frame; say so when only the version of the weights is another one."""
         try:
             frame = Frame.unpack(payload, self.declaration.kind, 1, self._signature)
+            version = frame.weights
         except CodecError:
-            if payload[:2] == MAGIC and len(payload) > 4 and payload[2] == FORMAT:
-                version, _ = read_varint(payload, 4)
-                if version != self.version:
-                    raise CodecError(
-                        f"payload was made with version {version} of the weights, this end holds {self.version}"
-                    ) from None
-            raise
-        if frame.weights != self.version:
-            raise CodecError(f"payload claims version {frame.weights}, this end holds {self.version}")
+            head = MAGIC + bytes((FORMAT, CODEC_IDS[self.declaration.kind]))
+            if payload[:4] != head:
+                raise
+            version, _ = read_varint(payload, 4)
+            if version == self.version:
+                raise
+        if version != self.version:
+            raise CodecError(
+                f"payload was made with version {version} of the weights, this end holds {self.version}"
+            )
         if (
             len(frame.shape) != 4
             or frame.shape[1] != self.in_channels
