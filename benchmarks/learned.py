@@ -23,7 +23,7 @@ from sfsim.codec.learned import Ae, ChengAt, Learned
 from sfsim.workload.learned.networks import Trainee
 from sfsim.workload.learned.wire import WireCodec, freeze, single_thread
 
-REPEATS = 7
+REPEATS = 5
 
 
 class _Fixed(nn.Module):
@@ -117,7 +117,7 @@ def sizes() -> None:
     print(f"{'16 tensors, bytes':<40}{'ours':>9}{'CompressAI':>12}{'':>8}{'/ideal':>9}{'B over':>8}")
     rows: tuple[tuple[Learned, int, int, int, int], ...] = (
         (ChengAt(stages=1, lambda_=300), 32, 64, 1, 100),
-        (ChengAt(stages=2, lambda_=300), 32, 128, 1, 100),
+        (ChengAt(stages=2, lambda_=300), 32, 128, 1, 60),
         (ChengAt(stages=1, lambda_=30), 64, 8, 32, 100),
         (Ae(lambda_=100), 64, 112, 1, 60),
     )

@@ -98,7 +98,7 @@ def test_round_trip_at_the_ideal_size(components: int) -> None:
 
 @given(
     seed=st.integers(0, 10**6), components=st.sampled_from([1, 3]), n=st.integers(1, 300),
-    spread=st.floats(0.0, 1e5), leak=st.integers(0, 3), shift=st.sampled_from(mixture.SHIFTS),
+    spread=st.floats(0.0, 1e5), leak=st.integers(0, 3), shift=st.integers(-64, 63).map(lambda half: 2 * half),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_any_symbols_come_back(
@@ -128,10 +128,9 @@ def test_calibration_mends_a_model_that_is_too_sure() -> None:
     values = draw(means, 4 * scales, weights)
     low, high = int(values.min()), int(values.max())
     plain, _ = encode(values, tuple(coded), low, high)
-    leak, shift, expected = mixture.calibrate(values, *coded, low, high)
-    better, bits = encode(values, tuple(coded), low, high, leak, shift)
-    assert shift == 64 and len(better) < 0.75 * len(plain)
-    assert expected == pytest.approx(bits, rel=0.05)
+    leak, shift = mixture.calibrate(values, *coded, low, high)
+    better, _ = encode(values, tuple(coded), low, high, leak, shift)
+    assert shift in (56, 64, 72) and len(better) < 0.75 * len(plain)
 
 
 def model(channels: int, seed: int = 0) -> Factorised:

@@ -30,8 +30,9 @@ from sfsim.codec.entropy.tables import (
 _LAST = UPPER_TAIL.size - 2
 _ONE = 1 << PHI_BITS
 MAX_LEAK = 15
-SHIFTS = (0, 16, -8, 32, 48, 64)
-_SAMPLE = 2048
+SMALLEST_SHIFT, LARGEST_SHIFT, SHIFT_STEP = -32, 96, 8
+_SAMPLE = 4096
+_SCATTER = 2_654_435_761
 
 
 _SLOPE = (1 << STEP_BITS) - 1
@@ -141,29 +142,30 @@ def measure(
 
 def calibrate(
     values: np.ndarray, means: np.ndarray, levels: np.ndarray, weights: np.ndarray, low: int, high: int
-) -> tuple[int, int, float]:
-    """Return the leak and the shift that cost least on a sample, and about how many bits all will take."""
-    stride = max(1, values.size // _SAMPLE)
-    sample = [np.ascontiguousarray(array[..., ::stride]) for array in (values, means, levels, weights)]
-    symbols = high - low + 1
-    most = min(MAX_LEAK, (TOTAL // (2 * symbols)).bit_length() - 1)
+) -> tuple[int, int]:
+    """Return the leak and the shift that cost least on a sample of the symbols."""
+    # Multiples of a large prime, as far as the tensor goes: a constant stride would see the same channels only.
+    chosen = np.arange(min(values.size, _SAMPLE)) * _SCATTER % max(values.size, 1)
+    sample = [np.ascontiguousarray(array[..., chosen]) for array in (values, means, levels)]
+    sample.append(np.ascontiguousarray(weights[:, chosen]) if len(means) > 1 else weights[:, :1])
+    most = min(MAX_LEAK, (TOTAL // (2 * (high - low + 1))).bit_length() - 1)
 
     def cost(leak: int, shift: int) -> float:
         return float(measure(*sample, low, high, leak, shift))
 
     leak, shift = min(6, most), 0
     best = cost(leak, shift)
-    for trial in SHIFTS[1:]:
-        found = cost(leak, trial)
-        if found < best:
-            best, shift = found, trial
-        elif trial > 0 and trial > shift:
-            break
+    for direction in (SHIFT_STEP, -SHIFT_STEP):
+        while SMALLEST_SHIFT <= shift + direction <= LARGEST_SHIFT:
+            found = cost(leak, shift + direction)
+            if found >= best:
+                break
+            best, shift = found, shift + direction
     for trial in (min(9, most), min(12, most), min(3, most), 0):
         found = cost(trial, shift)
         if found < best:
             best, leak = found, trial
-    return leak, shift, best * stride
+    return leak, shift
 
 
 @numba.njit(cache=True, inline="always")

@@ -78,6 +78,27 @@ class Alphabet(NamedTuple):
         return self.code << 4 | leak
 
 
+class Candidate(NamedTuple):
+    """Latents quantised in one mode, and all that coding them takes."""
+
+    symbols: Symbols
+    quantised: Symbols
+    parameters: Parameters
+    centred: bool
+    alphabet: Alphabet
+    leak: int
+    shift: int
+
+    @property
+    def coding(self) -> tuple[Any, ...]:
+        """Symbols, parameters, ends of the alphabet, leak, shift: the first arguments of `mixture.encode`."""
+        return (self.symbols, *self.parameters, *self.alphabet[:2], self.leak, self.shift)
+
+    def measure(self) -> float:
+        """Return how many bits coding would take."""
+        return float(mixture.measure(*self.coding))
+
+
 @dataclass(eq=False)
 class Simple:
     """Latents under a factorised model alone (codec ``ae``)."""
@@ -152,13 +173,10 @@ class Conditional:
         features = self._features(side_symbols, y.shape[2:])
         columns = np.ascontiguousarray(y.transpose(0, 2, 3, 1))
         candidates = [self._quantise(columns, features, centred) for centred in self._modes()]
-        symbols, quantised, parameters, centred, alphabet, (leak, shift, _) = min(
-            candidates, key=lambda candidate: candidate[-1][2]
-        )
+        best = min(candidates, key=Candidate.measure) if len(candidates) > 1 else candidates[0]
+        symbols, quantised, _, centred, alphabet, leak, shift = best
         words = rans.room(symbols.size + side_symbols.size)
-        state, at, bits = mixture.encode(
-            symbols, *parameters, alphabet.low, alphabet.high, leak, shift, rans.START, words, words.size
-        )
+        state, at, bits = mixture.encode(*best.coding, rans.START, words, words.size)
         state, at, side_bits = model.encode(side_symbols, side_low, side_high, side_leak, state, words, at)
         header = bytes((side_alphabet.write(side_leak), alphabet.write(leak), (shift & 0xFE) | centred))
         saturated += int(np.count_nonzero(np.abs(symbols) == LARGEST_SYMBOL))
@@ -217,10 +235,8 @@ class Conditional:
         gaussian.split(features.reshape(pixels, -1), pixels, channels, 0, *found)
         return found
 
-    def _quantise(
-        self, columns: Latents, features: NDArray[Any], centred: bool
-    ) -> tuple[Symbols, Symbols, Parameters, bool, Alphabet, tuple[int, int, float]]:
-        """Quantise latents (B, H, W, C) in one mode; return what coding them takes, and about how many bits."""
+    def _quantise(self, columns: Latents, features: NDArray[Any], centred: bool) -> Candidate:
+        """Quantise latents (B, H, W, C) in one mode."""
         if self.context is not None:
             symbols, quantised, parameters = self.context.encode(columns, features, centred)
         else:
@@ -234,8 +250,8 @@ class Conditional:
             if centred:
                 parameters = parameters._replace(means=np.zeros_like(parameters.means))
         alphabet = Alphabet.of(symbols)
-        calibrated = mixture.calibrate(symbols, *parameters, alphabet.low, alphabet.high)
-        return symbols, quantised, parameters, centred, alphabet, calibrated
+        leak, shift = mixture.calibrate(symbols, *parameters, alphabet.low, alphabet.high)
+        return Candidate(symbols, quantised, parameters, centred, alphabet, leak, shift)
 
     def cost(self, shape: Shape) -> Cost:
         """Return what coding latents of a shape needs, either way: the integer networks, and the symbols."""
