@@ -87,7 +87,15 @@ class ConstantLatency(Latency):
 
 @declaration
 class UniformLatency(Latency):
-    """Equally likely anywhere between `low_s` and `high_s`, such as the wait for a periodic grant."""
+    """Equally likely anywhere between two bounds, such as the wait for a periodic grant.
+
+    Parameters
+    ----------
+    low_s : float
+        The least.
+    high_s : float
+        The most.
+    """
 
     kind: Literal["uniform"] = "uniform"
     low_s: Seconds
@@ -110,8 +118,10 @@ class _Skewed(Latency):
 
     Parameters
     ----------
-    mean_s, std_s : float
-        Mean and standard deviation of the whole latency.
+    mean_s : float
+        Mean of the whole latency.
+    std_s : float
+        Standard deviation of the whole latency.
     least_s : float
         What no message stays below: propagation. The law describes what comes on top.
     """

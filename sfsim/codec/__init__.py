@@ -14,6 +14,7 @@ from sfsim.codec.base import Codec, Encoded
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
 from sfsim.codec.labels import AnyLabelCodec
+from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
 from sfsim.codec.loading import AnyCodec, load, parse
 from sfsim.codec.mask_encoded import MaskEncoded
 from sfsim.codec.qsgd import Qsgd
@@ -24,13 +25,18 @@ from sfsim.codec.zeros import Zeros
 from sfsim.codec.zstd import Zstd
 
 __all__ = [
+    "Ae",
     "AnyCodec",
     "AnyLabelCodec",
     "Cast",
     "Chain",
+    "ChengAt",
     "Codec",
     "Encoded",
+    "Hyperprior",
+    "Learned",
     "MaskEncoded",
+    "MeanScale",
     "Qsgd",
     "RandTopK",
     "TopK",

@@ -44,6 +44,10 @@ CODEC_IDS = {
     "smallest": 9,
     "packed": 10,
     "int64": 11,
+    "ae": 12,
+    "cheng-at": 13,
+    "hyperprior": 14,
+    "mean-scale": 15,
 }
 # A format that compresses without bound cannot check a size against its payload, so this bounds what a
 # forged header can ask for: 2**27 float32 are 512 MiB, above the largest message of the published systems.

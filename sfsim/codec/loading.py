@@ -8,6 +8,7 @@ from pydantic import Field
 from sfsim.codec.base import Codec
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
+from sfsim.codec.learned import Ae, ChengAt, Hyperprior, MeanScale
 from sfsim.codec.mask_encoded import MaskEncoded
 from sfsim.codec.qsgd import Qsgd
 from sfsim.codec.randtopk import RandTopK
@@ -18,12 +19,25 @@ from sfsim.declaration import read_toml, validate
 from sfsim.errors import ConfigError, did_you_mean
 
 AnyCodec = Annotated[
-    Cast | Uniform | Qsgd | TopK | RandTopK | MaskEncoded | Zeros | Chain, Field(discriminator="kind")
+    Cast
+    | Uniform
+    | Qsgd
+    | TopK
+    | RandTopK
+    | MaskEncoded
+    | Zeros
+    | Ae
+    | ChengAt
+    | Hyperprior
+    | MeanScale
+    | Chain,
+    Field(discriminator="kind"),
 ]
 """Every codec that a slot can name, told apart by `kind`."""
 
 # "chain" is what a list is called inside; a user writes the list, and byte stages stand in lists only.
-_KINDS = ("cast", "uniform", "qsgd", "topk", "randtopk", "mask-encoded", "zeros")
+_LEARNED = ("ae", "cheng-at", "hyperprior", "mean-scale")
+_KINDS = ("cast", "uniform", "qsgd", "topk", "randtopk", "mask-encoded", "zeros", *_LEARNED)
 
 
 def load(path: Path) -> Codec:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
+from sfsim.codec.learned import Learned
 from sfsim.declaration import Loc, misfit
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
@@ -119,6 +120,13 @@ def _check_learning(scenario: "Scenario") -> None:
 
 
 def _check_codecs(scenario: "Scenario") -> None:
+    for slot in ("smashed_up", "smashed_down", "gradient_up", "gradient_down"):
+        codec = getattr(scenario.codecs, slot)
+        if isinstance(codec, Learned):
+            expected = (
+                "a codec that needs no training: learned codecs have bitstreams, but no run trains them yet"
+            )
+            raise misfit(("codecs", slot), codec.name, expected)
     for slot in U_SHAPE_SLOTS:
         codec = getattr(scenario.codecs, slot)
         if codec is not None and not scenario.u_shaped:

@@ -21,8 +21,10 @@ class Fec:
 
     Parameters
     ----------
-    n, k : int
-        Packets of a block, and how many of them carry the message.
+    n : int
+        Packets of a block.
+    k : int
+        How many of them carry the message.
 
     Source: any maximum-distance-separable code, such as Reed-Solomon (Rizzo, CCR 27(2), 1997).
     """

@@ -33,10 +33,16 @@ class Wifi(Transport):
     ----------
     retries : int
         How often a frame is sent again at most; what is lost then stays lost.
-    cw_min, cw_max : int
-        Contention window, in slots.
-    slot_s, sifs_s, difs_s : float
-        Timing of the PHY; the default is that of 802.11a.
+    cw_min : int
+        First contention window, in slots.
+    cw_max : int
+        Largest contention window, in slots.
+    slot_s : float
+        A slot of the back-off; the default is that of 802.11a.
+    sifs_s : float
+        Short space between frames, before an acknowledgement; the default is that of 802.11a.
+    difs_s : float
+        Space before the back-off; the default is that of 802.11a.
 
     Source: IEEE 802.11-2020, 10.3 (DCF), 17.3 and 17.4 (OFDM PHY).
     Left out: other stations (see the cell), RTS/CTS, aggregation, rate adaptation.
