@@ -70,8 +70,8 @@ class FluidEngine:
         self._free = list(range(len(self._flows)))[::-1]
         self.num_wakes = 0
         self.held = False  # flows may still come at this instant; `let_go` follows
-        self.many = False  # several flows have ended at this instant; `after_many` is called after the last
-        self.after_many: Callable[[], None] = _nothing
+        # Called instead of each flow's own `done`, with several flows that have ended at one instant.
+        self.done_together: Callable[[list[Flow]], None] | None = None
 
     # What others see
 
@@ -372,12 +372,11 @@ class FluidEngine:
             self._cells.tend(now)
         if sort:  # not all are from the solver, which has them in order
             ended.sort(key=_order)
-        self.many = len(ended) > 1
+        if len(ended) > 1 and self.done_together is not None:
+            self.done_together(ended)
+            return
         for flow in ended:
             flow.done(flow)
-        if self.many:
-            self.many = False
-            self.after_many()
 
     # Flows come and go
 
@@ -517,7 +516,3 @@ def _view(array: np.ndarray) -> Any:
 
 def _order(flow: Flow) -> int:
     return flow.order
-
-
-def _nothing() -> None:
-    """Do nothing."""

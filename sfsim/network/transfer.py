@@ -188,7 +188,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
 
 
 def _agree_on_attributes() -> None:
-    """Let Python know all attributes that a transfer may get.
+    """Let Python know the attributes that most transfers get.
 
     It stores those of the first few instances compactly, and gives the others a dictionary each, which takes
     600 bytes and half a microsecond, when they get more than these had. The first ones are many, and have not
@@ -198,8 +198,7 @@ def _agree_on_attributes() -> None:
     for name in (
         *("env", "callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "packets"),
         *("begun_bytes", "bits", "course", "done", "order", "slot", "crossed_bytes", "_value"),
-        *("final_began_s", "final_lost_s", "first_s", "sharing_s", "flow", "rounds", "retransmissions"),
-        *("round_bytes", "lost_bytes", "missing", "pace", "tail_s"),
+        *("final_began_s", "final_lost_s", "first_s", "flow", "rounds", "round_bytes"),
     ):
         object.__setattr__(first, name, None)
 
