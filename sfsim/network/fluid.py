@@ -66,6 +66,8 @@ class FluidEngine:
         self._new = np.zeros(60)
         self._adopt(state.tables())
         self._step = steps.fast_step()
+        self._attach = steps.Direct(steps.attach)
+        self.enter_cell, self.note_first = steps.Direct(steps.enter_cell), steps.Direct(steps.note_first)
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
         self._free = list(range(len(self._flows)))[::-1]
         self.num_wakes = 0
@@ -323,6 +325,7 @@ class FluidEngine:
 
     def _attend(self, now: float) -> None:
         """Do what is due, and see that the next is not missed."""
+        now += 0.0  # a clock that has not moved yet is a whole number
         tolerance_s = now * _ROUNDING
         if tolerance_s < TOLERANCE_S:
             tolerance_s = TOLERANCE_S
@@ -423,7 +426,7 @@ class FluidEngine:
             for link in course.varying:  # a flow in a cell has no pace of its own
                 self._commons.share(link, now)
             self._commons.look_at(course, flow, now)
-        while (lane := self.steps.attach(self.tables, course.row, flow.slot, flow.bits, now)) >= 0:
+        while (lane := self._attach(self.tables, course.row, flow.slot, flow.bits, now)) >= 0:
             self._commons.share(self._links[lane], now)
             self._commons.look_at(course, flow, now)
         if course.cells:
