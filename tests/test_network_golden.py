@@ -1,52 +1,96 @@
-"""The fluid engine against SimGrid 4.1 (provenance: README of the golden data)."""
+"""`sfsim bench flows` against SimGrid 4.1 (provenance: README of the golden data), and against itself."""
 
 import csv
 import json
-from math import inf
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import simpy
 
-from sfsim.network.fluid import FluidEngine
+from sfsim.errors import ConfigError
+from sfsim.network.bench_flows import run, run_file
 
 CASES = ["single_10_5_s1", "singlev_20_5_s1", "star_10_10_s1", "star_100_10_s1", "tree_50_5_s1"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_simgrid(case: str, shared: Path):
+def test_simgrid(case: str, shared: Path, tmp_path: Path) -> None:
     folder = shared / "specs" / "network-golden" / "simgrid"
     if not folder.is_dir():
         pytest.skip("no golden data of SimGrid")
-    world = json.loads((folder / f"{case}.json").read_text())
-    env = simpy.Environment()
-    engine = FluidEngine(env)
+    count = run_file(folder / f"{case}.json", tmp_path / "times.csv")
+    found, golden = (
+        {(row["client"], row["msg"]): row for row in csv.DictReader(path.read_text().splitlines())}
+        for path in (tmp_path / "times.csv", folder / f"{case}.csv")
+    )
+    assert found.keys() == golden.keys()
+    assert len(found) == count
+    for key, row in golden.items():
+        assert float(found[key]["end"]) == pytest.approx(float(row["end"]), rel=1e-6)
+        assert float(found[key]["start"]) == pytest.approx(float(row["start"]), rel=1e-6, abs=1e-9)
+
+
+def world(*clients):
     links = {
-        name: engine.add_link(name, lambda time_s, rate_bps=link["bw"] * 8: (rate_bps, inf))
-        for name, link in world["links"].items()
+        "slow": {"bw": 1e6, "lat": 0.25},
+        "trunk": {"bw": 2e6, "lat": 0.25},
+        "far": {"bw": 9e6, "lat": 1.75},
     }
-    found = {}
+    return {
+        "links": links,
+        "clients": [{"route": route, "start": 0.0, "gap": 0.5, "sizes": sizes} for route, sizes in clients],
+    }
 
-    def client(number, spec):
-        latency_s = sum(world["links"][name]["lat"] for name in spec["route"])
-        route = [links[name] for name in spec["route"]]
-        yield env.timeout(spec["start"])
-        for message, size in enumerate(spec["sizes"]):
-            start_s = env.now
-            yield env.timeout(latency_s)  # SimGrid's messages wait before they share
-            done = env.event()
-            engine.start(size * 8, route, lambda flow, done=done: done.succeed())
-            yield done
-            found[number, message] = (start_s, env.now)
-            yield env.timeout(spec["gap"])
 
-    for number, spec in enumerate(world["clients"]):
-        env.process(client(number, spec))
-    env.run()
-    with (folder / f"{case}.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(found)
-    for row in rows:
-        start_s, end_s = found[int(row["client"]), int(row["msg"])]
-        assert end_s == pytest.approx(float(row["end"]), rel=1e-6)
-        assert start_s == pytest.approx(float(row["start"]), rel=1e-6, abs=1e-9)
+def test_latency_first_or_last() -> None:
+    both = world((["trunk"], [1_000_000]), (["trunk", "far"], [1_000_000]))
+    # First: the near one begins at 0.25 s and is alone until 0.75 s; the far one has the trunk from 2 s on.
+    assert run(both, "first") == [(0, 0, 0.0, 0.75), (1, 0, 0.0, 2.5)]
+    # Last: both share the trunk for one second, and arrive after their latencies.
+    assert run(both, "last") == [(0, 0, 0.0, 1.25), (1, 0, 0.0, 3.0)]
+
+
+def test_shares_in_proportion_to_inverse_latency() -> None:
+    both = world((["trunk"], [1_600_000]), (["trunk", "far"], [200_000, 0]))
+    rows = run(both, "last", "inverse-latency")
+    # Latencies 0.25 and 2: shares 8 : 1 of 2 MB/s, so both drain at 0.9 s.
+    assert rows[0][3] == pytest.approx(0.9 + 0.25, rel=1e-9)
+    assert rows[1][3] == pytest.approx(0.9 + 2.0, rel=1e-9)
+    assert rows[2] == (
+        1,
+        1,
+        pytest.approx(3.4, rel=1e-9),
+        pytest.approx(5.4, rel=1e-9),
+    )  # gap, then nothing to send
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"links": {}}, "scenario, clients: found nothing"),
+        (world((["trunks"], [1])), r"scenario, clients\[0\], route: found 'trunks'.*Did you mean 'trunk'"),
+        (
+            {**world((["trunk"], [1])), "links": {"trunk": {"bw": 1.0, "lat": 0.0}}},
+            "found a route without latency, expected latencies above 0 for inverse-latency weights",
+        ),
+    ],
+)
+def test_a_broken_scenario_is_refused_by_place(broken, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(broken, weights="inverse-latency")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(json.dumps(world((["slow"], [500_000, 500_000]))))
+    command = [sys.executable, "-m", "sfsim", "bench", "flows"]
+    done = subprocess.run(
+        [*command, "s.json", "--out", "t.csv"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t.csv").read_text() == "client,msg,start,end\n0,0,0.0,0.75\n0,1,1.25,2.0\n"
+    done = subprocess.run(
+        [*command, "x.json", "--out", "t.csv"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "x.json: found no readable file" in done.stderr

@@ -264,9 +264,10 @@ class MessageNetwork(Generic[LinkT]):
                 return
 
     def _go_on(self, together: "Together", place: int, priority: Any) -> None:
-        together.place = place
-        together.callbacks = [self._land]
-        self._env.schedule(together, priority)
+        rest = Together(self._env)  # not the same event: SimPy schedules that again when a run ends in it
+        rest.transfers, rest.place = together.transfers, place
+        rest.callbacks = [self._land]
+        self._env.schedule(rest, priority)
 
     def _deliver(self, event: simpy.Event) -> None:
         """Hand a message over: first callback of its transfer, before whoever waits for the delivery."""

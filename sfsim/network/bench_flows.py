@@ -9,12 +9,41 @@ import json
 from collections.abc import Callable, Generator
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from sfsim.declaration import declaration, validate
 from sfsim.errors import ConfigError, did_you_mean
 
 Latency = Literal["first", "last"]
 Weights = Literal["equal", "inverse-latency"]
+
+
+@declaration
+class BenchLink:
+    """A link: ``bw`` in bytes/s, ``lat`` in s."""
+
+    bw: Annotated[float, Field(gt=0)]
+    lat: Annotated[float, Field(ge=0)]
+
+
+@declaration
+class BenchClient:
+    """A client: the links it crosses, its first start and its gaps in s, and its messages in bytes."""
+
+    route: Annotated[tuple[str, ...], Field(min_length=1)]
+    start: Annotated[float, Field(ge=0)] = 0.0
+    gap: Annotated[float, Field(ge=0)] = 0.0
+    sizes: tuple[Annotated[float, Field(ge=0)], ...]
+
+
+@declaration
+class BenchFlows:
+    """A scenario of `sfsim bench flows`; what else its file says is ignored."""
+
+    links: dict[str, BenchLink]
+    clients: tuple[BenchClient, ...]
 
 
 def run_file(scenario: Path, out: Path, latency: Latency = "first", weights: Weights = "equal") -> int:
@@ -75,33 +104,20 @@ def run(
 
     from sfsim.network.fluid import FluidEngine
 
-    for key in ("links", "clients"):
-        if key not in world:
-            raise ConfigError(f"{place}, {key}", "nothing", "a table of links, a list of clients")
+    known = {key: world[key] for key in ("links", "clients") if key in world}
+    scenario: BenchFlows = validate(BenchFlows, known, place)
+    ways = [_way(scenario, number, weights, place) for number in range(len(scenario.clients))]
     env = simpy.Environment()
     engine = FluidEngine(env, timed=False)
-    links = {
-        name: engine.add_link(name, _constant(link["bw"] * 8.0)) for name, link in world["links"].items()
-    }
+    links = {name: engine.add_link(name, _constant(link.bw * 8.0)) for name, link in scenario.links.items()}
     rows: list[tuple[int, int, float, float]] = []
 
-    def client(number: int, spec: dict[str, Any]) -> "Generator[simpy.Event, Any, None]":
-        at = f"{place}, clients[{number}], route"
-        for name in spec["route"]:
-            if name not in links:
-                raise ConfigError(at, repr(name), "a link of the scenario", did_you_mean(name, links))
-        latency_s = sum(world["links"][name]["lat"] for name in spec["route"])
-        weight = 1.0
-        if weights == "inverse-latency":
-            if not latency_s > 0:
-                raise ConfigError(
-                    at, "a route without latency", "latencies above 0 for inverse-latency weights"
-                )
-            weight = 1 / latency_s
+    def client(number: int, spec: BenchClient) -> "Generator[simpy.Event, Any, None]":
+        latency_s, weight = ways[number]
         # A link that stands in a route twice still carries the message once at a time.
-        course = engine.course([links[name] for name in dict.fromkeys(spec["route"])])
-        yield env.timeout(spec.get("start", 0.0))
-        for message, num_bytes in enumerate(spec["sizes"]):
+        course = engine.course([links[name] for name in dict.fromkeys(spec.route)])
+        yield env.timeout(spec.start)
+        for message, num_bytes in enumerate(spec.sizes):
             start_s = float(env.now)
             if latency == "first":
                 yield env.timeout(latency_s)
@@ -111,12 +127,27 @@ def run(
             if latency == "last":
                 yield env.timeout(latency_s)
             rows.append((number, message, start_s, float(env.now)))
-            yield env.timeout(spec.get("gap", 0.0))
+            yield env.timeout(spec.gap)
 
-    for number, spec in enumerate(world["clients"]):
+    for number, spec in enumerate(scenario.clients):
         env.process(client(number, spec))
     env.run()
     return sorted(rows, key=lambda row: (row[3], row[0], row[1]))
+
+
+def _way(scenario: BenchFlows, number: int, weights: Weights, place: str) -> tuple[float, float]:
+    """Return the latency of a client's route, and its weight."""
+    at, route = f"{place}, clients[{number}], route", scenario.clients[number].route
+    for name in route:
+        if name not in scenario.links:
+            hint = did_you_mean(name, scenario.links)
+            raise ConfigError(at, repr(name), "a link of the scenario", hint)
+    latency_s = sum(scenario.links[name].lat for name in route)
+    if weights == "equal":
+        return latency_s, 1.0
+    if not latency_s > 0:
+        raise ConfigError(at, "a route without latency", "latencies above 0 for inverse-latency weights")
+    return latency_s, 1 / latency_s
 
 
 def _constant(rate_bps: float) -> Callable[[float], tuple[float, float]]:

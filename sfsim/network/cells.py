@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Weights = tuple[np.ndarray, np.ndarray, float]
 _ROUNDS = 100
+_REMEMBERED = 4096  # peak rates of which weight and cost are known; fading makes ever new ones
 _PATIENCE = 256  # allocations before a cell is tried as a resource again
 
 
@@ -33,7 +34,7 @@ class Policy(Protocol):
         """Return the rates of all members; `members`: what it wants to know of them besides."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Seat:
     """A flow in a cell, and what it would get alone on the air."""
 
@@ -47,7 +48,7 @@ class Seat:
     given_bps: float = 0.0
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class FluidCell:
     """A medium that flows share.
 
@@ -71,6 +72,8 @@ class FluidCell:
     seats: dict[Flow, Seat] = field(default_factory=dict)
     as_resource: bool = True
     by_number: dict[int, float] = field(default_factory=dict)  # budget by number of members
+    by_peak: dict[float, tuple[float, float, float]] = field(default_factory=dict)  # what `rate` found
+    given: float = -1.0  # the budget that the solver has
     depends: bool = False  # weights depend on the number of members
     allocations: int = 0
     changed: bool = False
@@ -95,14 +98,18 @@ class FluidCell:
             probe = np.array([1e6, 2e7])
             one, many = self.policy.weights(probe, 1), self.policy.weights(probe, number)
             assert one is not None and many is not None
-            self.depends = self.depends or not (
-                np.array_equal(one[0], many[0]) and np.array_equal(one[1], many[1])
-            )
+            if not (np.array_equal(one[0], many[0]) and np.array_equal(one[1], many[1])):
+                self.depends = True
+                self.by_peak.clear()
             known = self.by_number[number] = float(many[2])
         return known
 
     def rate(self, seat: Seat) -> None:
         """Find weight, cost and rate alone of a member."""
+        known = self.by_peak.get(seat.peak_bps)
+        if known is not None:
+            seat.solo_bps, seat.weight, seat.cost = known
+            return
         peak = np.array([seat.peak_bps])
         alone = self.policy.weights(peak, 1)
         if alone is None:
@@ -112,6 +119,8 @@ class FluidCell:
         now = self.policy.weights(peak, len(self.seats))
         assert now is not None
         seat.weight, seat.cost = float(now[0][0]), float(now[1][0])
+        if not self.depends and len(self.by_peak) < _REMEMBERED:
+            self.by_peak[seat.peak_bps] = (seat.solo_bps, seat.weight, seat.cost)
 
     def allocate(self, cap_bps: np.ndarray) -> np.ndarray:
         """Return the rates of all members; `cap_bps`: what the rest of each route lets through."""
@@ -160,15 +169,15 @@ class Cells:
         if flow.course.stale:
             self.engine.refresh(flow.course, now)
         cap, weight, cost, solo = self._terms(flow)
-        self.engine.steps.enter_cell(
+        self.engine.enter_cell(
             self.engine.tables,
             flow.slot,
             flow.course.row,
             flow.course.number,
-            cap,
-            weight,
-            cost,
-            solo,
+            float(cap),
+            float(weight),
+            float(cost),
+            float(solo),
             float(flow.order),
             flow.bits,
             now,
@@ -226,15 +235,16 @@ class Cells:
             self._allocate(whole, now)
         for flow in self._fresh:
             if engine.entered(flow):
-                engine.steps.note_first(engine.tables, flow.slot, now)
+                engine.note_first(engine.tables, flow.slot, now)
         self._fresh.clear()
 
     def _count(self, cell: FluidCell, now: float) -> bool:
         """Adapt a cell to the number of its members; return whether that changes anything."""
         engine, number = self.engine, len(cell.seats)
         budget = cell.budget(number)
-        changed = float(engine.tables.resources["budget"][cell.at]) != budget
+        changed = cell.given != budget
         if changed:
+            cell.given = budget
             engine.steps.set_budget(engine.tables, cell.at, budget, now)
         if cell.depends:
             for seat in cell.seats.values():
@@ -298,7 +308,8 @@ class Cells:
             if as_resource:
                 cell.rate(seat)
         if as_resource and cell.seats:
-            self.engine.steps.set_budget(self.engine.tables, cell.at, cell.budget(len(cell.seats)), now)
+            cell.given = cell.budget(len(cell.seats))
+            self.engine.steps.set_budget(self.engine.tables, cell.at, cell.given, now)
         self._change([flow for flow in cell.seats if self.engine.entered(flow)], now)
         self.engine.solve(now)
 

@@ -23,7 +23,7 @@ NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no l
 _NOTHING: dict[Any, Any] = {}  # of most links, which are many: never changed
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class FluidLink:
     """A link as the engine sees it; ``segment(time_s)`` answers ``(capacity_bps, valid_until_s)``.
 
@@ -37,7 +37,7 @@ class FluidLink:
     ahead: Ahead | None = None
     at: int = NONE
     lane: int = NONE
-    courses: "list[Course] | tuple[()]" = ()
+    courses: "tuple[Course, ...] | list[Course]" = ()
     capacity_bps: float = 0.0
     changes_at_s: float = -inf
     cell: "FluidCell | None" = None
@@ -107,7 +107,7 @@ class FluidLink:
         return self.past_sharing_s
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Course:
     """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
 

@@ -66,12 +66,14 @@ class FluidEngine:
         self._new = np.zeros(60)
         self._adopt(state.tables())
         self._step = steps.fast_step()
+        self._attach = steps.Direct(steps.attach)
+        self.enter_cell, self.note_first = steps.Direct(steps.enter_cell), steps.Direct(steps.note_first)
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
         self._free = list(range(len(self._flows)))[::-1]
         self.num_wakes = 0
         self.held = False  # flows may still come at this instant; `let_go` follows
-        self.many = False  # several flows have ended at this instant; `after_many` is called after the last
-        self.after_many: Callable[[], None] = _nothing
+        # Called instead of each flow's own `done`, with several flows that have ended at one instant.
+        self.done_together: Callable[[list[Flow]], None] | None = None
 
     # What others see
 
@@ -136,9 +138,10 @@ class FluidEngine:
             self.grow("longer_courses", len(links))
         course = Course(links, row)
         for link in links:
-            if not isinstance(link.courses, list):
-                link.courses = []
-            link.courses.append(course)
+            if isinstance(link.courses, list):
+                link.courses.append(course)
+            else:  # of most links, which are many, there is one
+                link.courses = [*link.courses, course] if link.courses else (course,)
         return course
 
     def start(
@@ -322,6 +325,7 @@ class FluidEngine:
 
     def _attend(self, now: float) -> None:
         """Do what is due, and see that the next is not missed."""
+        now += 0.0  # a clock that has not moved yet is a whole number
         tolerance_s = now * _ROUNDING
         if tolerance_s < TOLERANCE_S:
             tolerance_s = TOLERANCE_S
@@ -371,12 +375,11 @@ class FluidEngine:
             self._cells.tend(now)
         if sort:  # not all are from the solver, which has them in order
             ended.sort(key=_order)
-        self.many = len(ended) > 1
+        if len(ended) > 1 and self.done_together is not None:
+            self.done_together(ended)
+            return
         for flow in ended:
             flow.done(flow)
-        if self.many:
-            self.many = False
-            self.after_many()
 
     # Flows come and go
 
@@ -423,7 +426,7 @@ class FluidEngine:
             for link in course.varying:  # a flow in a cell has no pace of its own
                 self._commons.share(link, now)
             self._commons.look_at(course, flow, now)
-        while (lane := self.steps.attach(self.tables, course.row, flow.slot, flow.bits, now)) >= 0:
+        while (lane := self._attach(self.tables, course.row, flow.slot, flow.bits, now)) >= 0:
             self._commons.share(self._links[lane], now)
             self._commons.look_at(course, flow, now)
         if course.cells:
@@ -516,7 +519,3 @@ def _view(array: np.ndarray) -> Any:
 
 def _order(flow: Flow) -> int:
     return flow.order
-
-
-def _nothing() -> None:
-    """Do nothing."""

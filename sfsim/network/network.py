@@ -73,8 +73,7 @@ class Network(MessageNetwork[NetworkLink]):
         self._store_and_forward = store_and_forward
         # Bound once, not once per message.
         self._on_sent, self._on_hold, self._on_let_go = self._sent, self._hold, self._let_go
-        self._sent_together: dict[float, list[Transfer[NetworkLink]]] = {}
-        self.engine.after_many = self._arrive_all
+        self.engine.done_together = self._sent_together
         self._cells = self._make_cells(cells, seed) if cells else {}
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
         self._frame_bytes = framing.payload_bytes + framing.overhead_bytes
@@ -235,6 +234,17 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _sent(self, transfer: Transfer[NetworkLink]) -> None:
         """The last bit of a message has left that nobody can lose."""
+        latency_s = self._note_sent(transfer)
+        # As `_arrive`; and who waits for the message may send the next one, before rates are computed.
+        callbacks = transfer.callbacks
+        callbacks.insert(0, self._on_hold)
+        callbacks.append(self._on_let_go)
+        env = self._env
+        priority: Any = 1 + transfer.message_id * NEXT
+        heappush(env._queue, (env._now + latency_s, priority, next(env._eid), transfer))
+
+    def _note_sent(self, transfer: Transfer[NetworkLink]) -> float:
+        """Note that the last bit has left; return when it arrives, from now."""
         way = transfer.way
         way.wire_bytes += transfer.begun_bytes
         transfer.crossed_bytes = transfer.begun_bytes
@@ -246,20 +256,30 @@ class Network(MessageNetwork[NetworkLink]):
                 latency_s += self._stored_s(transfer)
             if transfer.others:
                 self._arrive_elsewhere(transfer)
-        if self.engine.many:
-            together = self._sent_together.get(latency_s)
-            if together is None:
-                self._sent_together[latency_s] = [transfer]
+        return latency_s
+
+    def _sent_together(self, flows: list[Flow]) -> None:
+        """Several flows have ended at one instant; messages that arrive at one instant share an event."""
+        groups: dict[float, list[Transfer[NetworkLink]]] = {}
+        for flow in flows:
+            if flow.done is not self._on_sent:
+                flow.done(flow)
+                continue
+            transfer: Transfer[NetworkLink] = flow  # type: ignore[assignment]
+            way = transfer.way
+            if way.plain:
+                way.wire_bytes += transfer.begun_bytes
+                transfer.crossed_bytes = transfer.begun_bytes
+                latency_s = way.latency_s
             else:
-                together.append(transfer)
-        else:
-            # As `_arrive`; and who waits for the message may send the next one, before rates are computed.
-            callbacks = transfer.callbacks
-            callbacks.insert(0, self._on_hold)
-            callbacks.append(self._on_let_go)
-            env = self._env
-            priority: Any = 1 + transfer.message_id * NEXT
-            heappush(env._queue, (env._now + latency_s, priority, next(env._eid), transfer))
+                latency_s = self._note_sent(transfer)
+            group = groups.get(latency_s)
+            if group is None:
+                groups[latency_s] = [transfer]
+            else:
+                group.append(transfer)
+        for latency_s, transfers in groups.items():
+            self._arrive_together(transfers, latency_s)
 
     def _arrive_elsewhere(self, first: Transfer[NetworkLink]) -> None:
         """Deliver to the further receivers of bits that have left."""
@@ -274,12 +294,6 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _let_go(self, event: object = None) -> None:
         self.engine.let_go()
-
-    def _arrive_all(self) -> None:
-        """Deliver what has left at one instant."""
-        for latency_s, transfers in self._sent_together.items():
-            self._arrive_together(transfers, latency_s)
-        self._sent_together = {}
 
     def finish(self) -> None:
         """Write the records of links, and of messages that were still under way."""

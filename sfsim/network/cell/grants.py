@@ -11,7 +11,7 @@ Source: 3GPP TS 36.213 10.1.5 (request), TR 36.881 5.2.1 (grant), TR 36.913 (idl
 from math import inf
 
 from sfsim.network.cell.declarations import Cellular, WifiCell
-from sfsim.seeds import stream
+from sfsim.seeds import integer
 
 
 class Grants:
@@ -44,8 +44,9 @@ class Grants:
             return wait_s
         index = self._requests[client] = self._requests.get(client, -1) + 1
         part = 0.5
-        if cell.sr_wait == "uniform":
-            part = float(stream(self._seed, "scheduling request", self._name, client, index).random())
+        if cell.sr_wait == "uniform" and cell.sr_period_s:
+            # The hash of the names is itself a uniform draw; a generator for one number takes ten times as long.
+            part = integer(self._seed, "scheduling request", self._name, client, index) / 2**63
         return wait_s + part * cell.sr_period_s + cell.grant_delay_s
 
     def begin(self, client: str, down: bool) -> None:

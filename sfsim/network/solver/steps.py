@@ -60,6 +60,25 @@ from sfsim.network.solver.state import (
 NEW = 6  # numbers per arrival: flow, course, bits, cap, weight, order
 
 
+class Direct:
+    """A compiled function without what numba does on every call to find out which types it was given (2 us).
+
+    The first call decides the types: whole numbers are whole, and all others are `float`.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._entry: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._entry is not None:
+            return self._entry(*args)
+        result = self._function(*args)
+        if len(self._function.overloads) == 1:
+            self._entry = next(iter(self._function.overloads.values())).entry_point
+        return result
+
+
 @intrinsic
 def _pointer(typing: Any, address: Any) -> Any:
     """Take an address as a pointer."""
