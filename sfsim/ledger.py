@@ -15,7 +15,8 @@ class MessageRecord:
     ``direction`` is ``"up"`` (from a client), ``"down"`` (to a client), ``"peer"`` (client to client) or
     ``"core"`` (between servers). ``queued_s`` is when it was handed to the network, ``first_byte_s`` when its
     first byte began to be served, ``delivered_s`` when its last byte arrived. ``sharing_s`` is the link
-    queueing: seconds lost because others shared the route.
+    queueing: seconds lost because others shared the route. ``slot`` is the codec slot of smashed data, gradients
+    and codec updates; ``likelihood_bits`` what published code of learned codecs reports instead of bytes.
     """
 
     message_id: int
@@ -26,6 +27,7 @@ class MessageRecord:
     round: int
     epoch: int
     minibatch: int
+    slot: str
     codec: str
     elements: int
     raw_bytes: int
@@ -33,6 +35,7 @@ class MessageRecord:
     label_bytes: int
     wire_bytes: int
     estimated_bits: float
+    likelihood_bits: float
     payload_crc32: int
     queued_s: float
     first_byte_s: float

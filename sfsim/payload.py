@@ -9,7 +9,7 @@ class Outgoing(NamedTuple):
     Parameters
     ----------
     kind : str
-        ``"smashed data"``, ``"gradient"``, ``"client model"`` or ``"control"``.
+        ``"smashed data"``, ``"gradient"``, ``"client model"``, ``"codec update"`` or ``"control"``.
     payload : bytes
         What really crosses the network; its length is the message's size before framing.
     raw_bytes : int
@@ -25,7 +25,13 @@ class Outgoing(NamedTuple):
     round, epoch, minibatch : int
         What it belongs to; 0 where there is no such thing.
     size : int
-        Bytes of a message whose content nobody needs (a recorded run, a benchmark): `payload` is empty then.
+        Bytes of the message where they are not those of `payload`: of one whose content nobody needs (a recorded
+        run, a benchmark; `payload` is empty then), or of one that is sized as published code does.
+    slot : str
+        The codec slot that it went through, or whose weights it carries; empty for client models.
+    likelihood_bits : float
+        What published code of learned codecs reports instead of bytes: the likelihood under the codec in
+        training, with noise for rounding. `estimated_bits` for other codecs.
     """
 
     kind: str
@@ -39,8 +45,10 @@ class Outgoing(NamedTuple):
     epoch: int = 0
     minibatch: int = 0
     size: int = 0
+    slot: str = ""
+    likelihood_bits: float = 0.0
 
     @property
     def num_bytes(self) -> int:
         """Bytes that cross the network, before framing."""
-        return len(self.payload) or self.size
+        return self.size or len(self.payload)

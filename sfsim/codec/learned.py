@@ -4,6 +4,8 @@ A table says which network, how wide and how its latents are coded. The network 
 bitstream are made by `sfsim.workload.learned`; a declaration alone can neither encode nor decode.
 """
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import Field
@@ -31,12 +33,15 @@ class Learned(Codec):
     normalise : bool
         Divide each tensor by its root mean square, which travels as a float32 of the header: for gradients,
         whose size changes from layer to layer and from step to step.
+    weights : Path, optional
+        A file that `sfsim codec train` wrote, with which a run begins; by default random weights.
     """
 
     channels: Annotated[int, Field(ge=1, le=512)] = 64
     stages: Annotated[int, Field(ge=0, le=4)] | None = None
     lambda_: Annotated[float, Field(gt=0)] = 1.0
     normalise: bool = False
+    weights: Path | None = None
     most_stages: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
@@ -46,6 +51,11 @@ class Learned(Codec):
     @property
     def name(self) -> str:
         return self.kind
+
+    @property
+    def signature(self) -> bytes:
+        # The wire codec's fingerprint covers the weights themselves.
+        return super().signature if self.weights is None else replace(self, weights=None).signature
 
     def stages_for(self, height: int, width: int) -> int:
         """Return how many stages tensors of this size get.

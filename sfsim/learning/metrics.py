@@ -21,8 +21,9 @@ def evaluate(
     batch_size: int,
     transmit: Callable[[Tensor, str], Tensor] | None = None,
     loss: LossName = "cross-entropy",
+    eval_mode: bool = True,
 ) -> dict[str, float]:
-    """Evaluate a model in eval mode; the parts are left in the mode they were in.
+    """Evaluate a model; the parts are left in the mode they were in.
 
     Evaluations of the same parts may run side by side in threads if the parts are in eval mode already.
 
@@ -39,6 +40,8 @@ def evaluate(
         gives what the other side receives (codec on); None passes tensors unchanged (codec off).
     loss : str
         ``"cross-entropy"`` or ``"dice"``.
+    eval_mode : bool
+        False leaves the parts in their mode (in training mode BatchNorm takes the minibatch's statistics).
 
     Returns
     -------
@@ -52,7 +55,7 @@ def evaluate(
     send = transmit or (lambda smashed, slot: smashed)
     loss_sum, correct, jaccard = 0.0, 0, MeanJaccard()
     with ExitStack() as stack:
-        for part in parts:
+        for part in parts if eval_mode else ():
             stack.enter_context(_eval_mode(part))
         for start in range(0, len(examples), batch_size):
             x, targets = examples.batch(slice(start, start + batch_size), device)

@@ -35,6 +35,11 @@ class Message(NamedTuple):
         return self.outgoing.payload
 
     @property
+    def slot(self) -> str:
+        """The codec slot that it went through, or whose weights it carries."""
+        return self.outgoing.slot
+
+    @property
     def round(self) -> int:
         """The global round that it belongs to."""
         return self.outgoing.round

@@ -187,7 +187,7 @@ class Network(MessageNetwork[NetworkLink]):
             self._usage.watch()
         framing = way.framing
         assert framing is not None
-        num_bytes = len(outgoing.payload) or outgoing.size
+        num_bytes = outgoing.size or len(outgoing.payload)
         packets = -(-num_bytes // framing.payload_bytes)
         wire_bytes = transfer.net_bytes = num_bytes + packets * framing.overhead_bytes
         if way.transport is not None:

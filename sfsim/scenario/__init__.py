@@ -1,5 +1,6 @@
 """Scenario: everything that decides a run, as one frozen value; `load` reads it from TOML."""
 
+from sfsim.scenario.codec_training import CodecTraining
 from sfsim.scenario.graph import build_graph
 from sfsim.scenario.loading import load
 from sfsim.scenario.parts import (
@@ -28,6 +29,7 @@ __all__ = [
     "MAIN_SERVER",
     "AnyTopology",
     "ClientGroup",
+    "CodecTraining",
     "Codecs",
     "Evaluation",
     "FedServer",

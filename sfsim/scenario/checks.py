@@ -120,13 +120,23 @@ def _check_learning(scenario: "Scenario") -> None:
 
 
 def _check_codecs(scenario: "Scenario") -> None:
-    for slot in ("smashed_up", "smashed_down", "gradient_up", "gradient_down"):
-        codec = getattr(scenario.codecs, slot)
+    for slot in ("client_model_up", "client_model_down"):
+        codec = getattr(scenario.codecs, slot).codec
         if isinstance(codec, Learned):
-            expected = (
-                "a codec that needs no training: learned codecs have bitstreams, but no run trains them yet"
-            )
+            expected = "a codec that needs no training: learned codecs are for smashed data and gradients"
             raise misfit(("codecs", slot), codec.name, expected)
+    if isinstance(scenario.codec_training.update_codec.codec, Learned):
+        expected = "a codec that needs no training"
+        raise misfit(("codec_training", "update_codec"), "a learned codec", expected)
+    if scenario.protocol == "sl":
+        where = "'sl', in which no server averages codecs"
+        if scenario.codec_training.freeze_when_settled is not None:
+            raise misfit(("codec_training", "freeze_when_settled"), "a share", f"nothing in {where}")
+        if scenario.codec_training.update_codec.of == "delta":
+            expected = (
+                "'weights', because in 'sl' a client hands its codecs to one that holds no reference to them"
+            )
+            raise misfit(("codec_training", "update_codec", "of"), "'delta'", expected)
     for slot in U_SHAPE_SLOTS:
         codec = getattr(scenario.codecs, slot)
         if codec is not None and not scenario.u_shaped:

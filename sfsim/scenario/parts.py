@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from sfsim.codec import AnyCodec, Cast
+from sfsim.codec import AnyCodec, Cast, Learned
 from sfsim.codec.labels import AnyLabelCodec, Smallest
 from sfsim.declaration import declaration, misfit
 from sfsim.device import Device, Variation
@@ -32,6 +32,7 @@ _SCHEMES = {
     "FG": ("smashed_up", "smashed_down", "gradient_up", "gradient_down"),
 }
 U_SHAPE_SLOTS = ("smashed_down", "gradient_up")
+_GRADIENTS = ("gradient_up", "gradient_down")
 
 
 @declaration
@@ -108,7 +109,7 @@ class Codecs:
         Shorthand: put `codec` into no slot, the smashed-data slots, the gradient slots, or all four. A slot
         that is given by itself keeps its own codec.
     codec : Codec, optional
-        The codec of `scheme`.
+        The codec of `scheme`. A learned codec is one instance in each slot, and normalises what is a gradient.
     """
 
     smashed_up: AnyCodec | None = None
@@ -135,7 +136,11 @@ class Codecs:
         filled = _SCHEMES[self.scheme or "NC"]
         given = {slot: getattr(self, slot) for slot in ("smashed_up", "gradient_down", *U_SHAPE_SLOTS)}
         for slot in slots:
-            given[slot] = given[slot] or (self.codec if slot in filled else Cast(dtype="float32"))
+            codec = given[slot] or (self.codec if slot in filled else Cast(dtype="float32"))
+            # Gradients change their size from layer to layer and step to step: a learned codec sees them normalised.
+            given[slot] = (
+                replace(codec, normalise=True) if slot in _GRADIENTS and isinstance(codec, Learned) else codec
+            )
         return replace(self, **given, scheme=None, codec=None)
 
 

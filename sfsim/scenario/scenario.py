@@ -11,6 +11,7 @@ from sfsim.declaration import declaration
 from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid, LossName, Optimiser
 from sfsim.network.cell import AnyCell
 from sfsim.scenario.checks import check
+from sfsim.scenario.codec_training import CodecTraining
 from sfsim.scenario.parts import (
     AnyTopology,
     ClientGroup,
@@ -84,6 +85,8 @@ class Scenario:
         What is minimised; soft Dice is for segmentation.
     codecs : Codecs
         What the messages are encoded with.
+    codec_training : CodecTraining
+        How learned codecs learn, and when their weights travel.
     clients : list of ClientGroup
         The clients, in groups that are alike.
     main_server : Server
@@ -123,6 +126,7 @@ class Scenario:
     server_optimiser: Optimiser | None = None
     loss: LossName = "cross-entropy"
     codecs: Codecs = Field(default_factory=Codecs)
+    codec_training: CodecTraining = Field(default_factory=CodecTraining)
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
     main_server: Server
     fed_server: FedServer = Field(default_factory=FedServer)
@@ -154,6 +158,11 @@ class Scenario:
     def client_names(self) -> tuple[str, ...]:
         """The names of all clients, in order."""
         return tuple(name for group in self.clients for name in group.client_names)
+
+    @property
+    def clients_per_round(self) -> int:
+        """How many clients take part in a global round: `client_fraction` of them, halves rounded up."""
+        return max(1, int(self.client_fraction * len(self.client_names) + 0.5))
 
     @property
     def groups(self) -> dict[str, ClientGroup]:

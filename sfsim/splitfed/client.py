@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Party, Process
-
-if TYPE_CHECKING:
-    from sfsim.workload.work import Minibatch
+from sfsim.workload.work import Minibatch
 
 
 class Client(Party):
@@ -35,10 +34,17 @@ class Client(Party):
             self.log_wait("barrier", start_s, self.name, round, waited_until_s)
         yield from self.compute(self.workload.model_in(self.name, sender, self.name, round, message.payload))
 
-    def send_model(self, round: int, destination: str = FED_SERVER) -> Process:
-        """Send the client-side model on: to the fed server, or to the next client."""
+    def receive_codec_weights(self, round: int, turn: int, owner: str | None = None) -> Process:
+        """Wait for the weights of learned codecs that are due, from whoever sends them (or of one owner's)."""
+        due = self.workload.codecs_due(self.name, turn, owner)
+        yield from self.receive_codecs(None, self.name, Minibatch(round, 0, 0), turn, due)
+
+    def send_model(self, round: int, destination: str = FED_SERVER, codecs: Sequence[str] = ()) -> Process:
+        """Send the client-side model on, and learned codecs: to the fed server, or to the next client."""
         outgoing = yield from self.compute(self.workload.model_out(self.name, self.name, round))
-        yield self.send(destination, outgoing)
+        sent = self.send(destination, outgoing)
+        yield from self.send_codecs(destination, self.name, Minibatch(round, 0, 0), codecs)
+        yield sent
 
     def train(self, at: Minibatch) -> Process:
         """One minibatch: smashed data up, gradient down; U-shaped, a visit to the back end between them."""
@@ -55,3 +61,8 @@ class Client(Party):
         """All minibatches of all local epochs of a global round."""
         for at in self.workload.plan(self.name, round):
             yield from self.train(at)
+            swapped = self.workload.codecs_swapped
+            yield from self.send_codecs(MAIN_SERVER, self.name, at, swapped(self.name, at, "client"))
+            yield from self.receive_codecs(
+                MAIN_SERVER, self.name, at, round, swapped(self.name, at, "server")
+            )

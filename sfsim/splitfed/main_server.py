@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sfsim.splitfed.party import Party, Process
+from sfsim.splitfed.party import FED_SERVER, Party, Process
+from sfsim.workload.work import Minibatch
 
 if TYPE_CHECKING:
     from sfsim.network import Message
-    from sfsim.workload.work import Minibatch
 
 
 class MainServer(Party):
@@ -47,6 +47,24 @@ class MainServer(Party):
         outgoing = yield from self.compute(self.workload.server_backward(client, at, gradient))
         self.send(client, outgoing)
         yield from self.compute(self.workload.server_step(client, at))
+        swapped = self.workload.codecs_swapped
+        yield from self.send_codecs(client, client, at, swapped(client, at, "server"))
+        yield from self.receive_codecs(client, client, at, at.round, swapped(client, at, "client"))
+
+    def exchange_codecs(
+        self, starts_s: Mapping[str, float], round: int, turn: int, origin: str = FED_SERVER
+    ) -> Process:
+        """Before a turn: send clients what they need of this server's learned codecs, and take over theirs."""
+        for client, start_s in starts_s.items():
+            self.env.process(self._send_due(client, start_s, round, turn))
+        due = self.workload.codecs_due(self.name, turn, "client")
+        yield from self.receive_codecs(origin, next(iter(starts_s)), Minibatch(round, 0, 0), turn, due)
+
+    def _send_due(self, client: str, start_s: float, round: int, turn: int) -> Process:
+        due = self.workload.codecs_due(client, turn, "server")
+        if start_s > self.env.now:
+            yield self.env.timeout(start_s - self.env.now)
+        yield from self.send_codecs(client, client, Minibatch(round, 0, 0), due)
 
     def serve_round(self, client: str, round: int) -> Process:
         """All minibatches of one client in a global round."""

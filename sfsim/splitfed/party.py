@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sfsim.ledger import AccessRecord, ComputationRecord
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sfsim.ledger import Ledger
     from sfsim.network import AnyNetwork, Message
     from sfsim.payload import Outgoing
-    from sfsim.workload.work import Work, Workload
+    from sfsim.workload.work import Minibatch, Work, Workload
 
 Process = Generator["simpy.Event", Any, Any]
 
@@ -87,6 +87,24 @@ class Party:
     def receive(self, kind: str, sender: str | None = None) -> Generator[simpy.Event, Any, Message]:
         """Wait for the next message of a kind, of one sender or of any."""
         return (yield from self.inbox.receive(kind=kind, sender=sender))
+
+    def send_codecs(self, receiver: str, client: str, at: Minibatch, slots: Sequence[str]) -> Process:
+        """Send the weights of learned codecs to a receiver, who is or serves `client`."""
+        for slot in slots:
+            work = self.workload.codec_out(self.name, receiver, client, at, slot)
+            self.send(receiver, (yield from self.compute(work)))
+
+    def receive_codecs(
+        self, sender: str | None, client: str, at: Minibatch, turn: int, slots: Sequence[str]
+    ) -> Process:
+        """Receive and take over as many codec updates as slots are named, from one sender or any."""
+        for _ in slots:
+            message = yield from self.receive("codec update", sender)
+            yield from self.compute(
+                self.workload.codec_in(
+                    self.name, message.source, client, at, turn, message.slot, message.payload
+                )
+            )
 
     def wait(self, event: simpy.Event, phase: str, client: str = "", round: int = 0) -> Process:
         """Wait for an event, and write down how long it took."""

@@ -20,8 +20,9 @@ from itertools import pairwise
 
 from sfsim.splitfed.client import Client
 from sfsim.splitfed.parties import Parties
-from sfsim.splitfed.party import FED_SERVER, Process
+from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Process
 from sfsim.splitfed.schedule import Schedule
+from sfsim.workload.work import Minibatch
 
 ONE_SERVER_MODEL = True
 
@@ -44,21 +45,35 @@ def client_process(client: Client, parties: Parties) -> Process:
     before = dict(zip(visits, [(0, FED_SERVER), *visits], strict=False))
     after = dict(pairwise(visits))
     for round in schedule.rounds_of(client.name):
+        turn = visits.index((round, client.name)) + 1
         predecessor = before[round, client.name][1]
         if predecessor != client.name:
             yield from client.receive_model(round, predecessor)
+        # Its own codecs come with the model; who follows itself keeps them.
+        yield from client.receive_codec_weights(
+            round, turn, owner="server" if predecessor == client.name else None
+        )
         yield from client.train_round(round)
         if client.name == schedule.selected(round)[-1]:
             parties.referee.model_ready(round, "client-side", client.name)
         successor = after.get((round, client.name))
-        if successor and successor[1] != client.name:
-            yield from client.send_model(round, successor[1])
+        if not successor:
+            continue
+        due = client.workload.codecs_due
+        at = Minibatch(round, 0, 0)
+        yield from client.send_codecs(MAIN_SERVER, client.name, at, due(MAIN_SERVER, turn + 1, "client"))
+        if successor[1] != client.name:
+            yield from client.send_model(round, successor[1], due(successor[1], turn + 1, "client"))
 
 
 def main_server_process(parties: Parties) -> Process:
     """What the main server does."""
     server, schedule = parties.main_server, parties.schedule
-    for round, client in relay(schedule):
+    visits = [(0, FED_SERVER), *relay(schedule)]
+    for turn, (round, client) in enumerate(visits[1:], 1):
+        origin = visits[turn - 1][1]
+        starts_s = {client: parties.clients[client].start_s}
+        yield from server.exchange_codecs(starts_s, round, turn, origin)
         yield from server.serve_round(client, round)
         if client == schedule.selected(round)[-1]:
             parties.referee.model_ready(round, "server-side")
@@ -67,4 +82,5 @@ def main_server_process(parties: Parties) -> Process:
 def fed_server_process(parties: Parties) -> Process:
     """The first client of all gets its initial weights from the fed server."""
     first = relay(parties.schedule)[0][1]
+    yield from parties.fed_server.send_decoders(first, 1)
     yield from parties.fed_server.send_model(first, 1, parties.clients[first].start_s)

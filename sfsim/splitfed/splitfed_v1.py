@@ -34,8 +34,9 @@ def client_process(client: Client, schedule: Schedule) -> Process:
     """What a client does."""
     for round in schedule.rounds_of(client.name):
         yield from client.receive_model(round)
+        yield from client.receive_codec_weights(round, turn=round)
         yield from client.train_round(round)
-        yield from client.send_model(round)
+        yield from client.send_model(round, codecs=client.workload.codecs_returning(round))
 
 
 def main_server_process(parties: Parties) -> Process:
@@ -43,6 +44,8 @@ def main_server_process(parties: Parties) -> Process:
     server, schedule = parties.main_server, parties.schedule
     for round in schedule.rounds:
         selected = schedule.selected(round)
+        starts_s = {name: parties.clients[name].start_s for name in selected}
+        yield from server.exchange_codecs(starts_s, round, turn=round)
         yield server.env.all_of([server.env.process(server.serve_round(name, round)) for name in selected])
         yield from server.aggregate(selected, round)
         parties.referee.model_ready(round, "server-side")
@@ -53,6 +56,7 @@ def fed_server_process(parties: Parties) -> Process:
     server, schedule = parties.fed_server, parties.schedule
     for round in schedule.rounds:
         selected = schedule.selected(round)
+        server.env.process(server.send_decoders(selected[0], round))
         server.send_models({name: parties.clients[name].start_s for name in selected}, round)
         yield from server.collect_models(selected, round)
         yield from server.aggregate(selected, round)

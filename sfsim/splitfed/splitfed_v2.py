@@ -36,6 +36,8 @@ def main_server_process(parties: Parties, order: str) -> Process:
     """What the main server does."""
     server, schedule = parties.main_server, parties.schedule
     for round in schedule.rounds:
+        starts_s = {name: parties.clients[name].start_s for name in schedule.selected(round)}
+        yield from server.exchange_codecs(starts_s, round, turn=round)
         if order == "permutation":
             for client in schedule.permutation(round):
                 yield from server.serve_round(client, round)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +17,27 @@ from sfsim.seeds import stream
 if TYPE_CHECKING:
     from sfsim.codec import Codec, Encoded
     from sfsim.cost import Cost
+    from sfsim.workload.learned.replica import Rehearsal
+    from sfsim.workload.prices import Shape
+    from sfsim.workload.replica import State
     from sfsim.workload.work import Minibatch
 
 FLOAT_BYTES = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What evaluation sees of a tensor that was sent: as received, its payload's bits, and the published bits."""
+
+    tensor: torch.Tensor
+    bits: float
+    published_bits: float
+
+
 class Slot:
     """One codec slot: the codec of one kind of tensor in one direction.
+
+    What a plain codec has no use for (`rehearse`, `learn`) is there for the learned ones that derive from it.
 
     Parameters
     ----------
@@ -30,44 +47,80 @@ class Slot:
         The declaration.
     seed : int
         Training seed; stochastic codecs draw from the stream (seed, "codec", slot, client, minibatch).
+    exact : bool
+        Decoding gives the tensor that was encoded, whatever the payload holds, as published code of SplitFedZip
+        does with gradients.
     """
 
-    def __init__(self, name: str, codec: Codec, seed: int) -> None:
+    def __init__(self, name: str, codec: Codec, seed: int, exact: bool = False) -> None:
         self.name, self.codec, self._seed = name, codec, seed
+        self._exact: dict[str, torch.Tensor] | None = {} if exact else None
         self.saturated: dict[str, int] = {}
 
     def encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Encoded:
         """Encode a tensor of any shape for the wire, in training mode."""
-        rng = stream(self._seed, "codec", self.name, client, *at) if self.codec.stochastic else None
         try:
-            encoded = self.codec.encode(to_array(tensor), rng, training=True)
+            encoded = self._encode(tensor, client, at)
         except CodecError as error:
             if not torch.isfinite(tensor).all():
                 raise Diverged(
                     at.round, f"{self.name} of {client}, minibatch {at.minibatch}: {error}"
                 ) from None
             raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
+        if self._exact is not None:
+            self._exact[client] = tensor.detach()
         if encoded.saturated:
             # One key per client: clients are encoded side by side.
             self.saturated[client] = self.saturated.get(client, 0) + encoded.saturated
         return encoded
 
+    def _encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Encoded:
+        rng = stream(self._seed, "codec", self.name, client, *at) if self.codec.stochastic else None
+        return self.codec.encode(to_array(tensor), rng, training=True)
+
     def decode(self, payload: bytes, device: torch.device, client: str, at: Minibatch) -> torch.Tensor:
         """Decode what arrived; anything but an intact payload of this codec is a CodecError."""
         try:
-            return to_tensor(self.codec.decode(payload), device)
+            decoded = self._decode(payload, client, at).to(device)
         except CodecError as error:
             raise CodecError(f"{self.name} of {client}, {describe(at)}: {error}") from None
+        return decoded if self._exact is None else self._exact.pop(client)
 
-    def transmit(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _decode(self, payload: bytes, client: str, at: Minibatch) -> torch.Tensor:
+        return to_tensor(self.codec.decode(payload))
+
+    def transmit(self, tensor: torch.Tensor) -> Arrival:
         """Return what a receiver would get in evaluation mode; NaN for what has diverged and cannot be sent."""
         try:
-            payload = self.codec.encode(to_array(tensor), None, training=False).payload
+            encoded = self.codec.encode(to_array(tensor), None, training=False)
         except CodecError:
             if torch.isfinite(tensor).all():
                 raise
-            return torch.full_like(tensor, torch.nan)
-        return to_tensor(self.codec.decode(payload), tensor.device)
+            return Arrival(torch.full_like(tensor, torch.nan), math.nan, math.nan)
+        received = to_tensor(self.codec.decode(encoded.payload)).to(tensor.device)
+        return Arrival(received, 8.0 * len(encoded.payload), encoded.estimated_bits)
+
+    def state(self, client: str) -> State | None:
+        """The present weights of a learned codec; None of a plain one."""
+        return None
+
+    def preview(self, tensor: torch.Tensor, client: str) -> torch.Tensor:
+        """Return about what a receiver would get of this client's tensor now (to validate a local epoch)."""
+        return self.transmit(tensor).tensor
+
+    def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal | None:
+        """Run the trainee on a tensor that is being sent; a plain codec has none."""
+        return None
+
+    def learn(
+        self, rehearsal: Rehearsal | None, gradient: torch.Tensor | None, client: str, at: Minibatch
+    ) -> torch.Tensor | None:
+        """Train on a rehearsal and the gradient that came back for its reconstruction; return it at the tensor.
+
+        Without a gradient the codec is trained by its rate and distortion alone. A plain codec passes gradients
+        straight through.
+        """
+        return gradient
 
     def support(self, payload: bytes, device: torch.device) -> torch.Tensor | None:
         """Flat indices of the entries for which a gradient returns, known to both ends; None means all."""
@@ -76,13 +129,21 @@ class Slot:
         indices = self.codec.gradient_support(payload)
         return None if indices is None else torch.from_numpy(indices).to(device)
 
-    def encode_cost(self, numel: int) -> Cost:
-        """What encoding a float32 tensor of `numel` elements costs."""
-        return self.codec.encode_cost(numel, FLOAT_BYTES)
+    def encode_cost(self, shape: Shape) -> Cost:
+        """What encoding a float32 tensor of a shape costs."""
+        return self.codec.encode_cost(prod(shape), FLOAT_BYTES)
 
-    def decode_cost(self, numel: int, payload: bytes) -> Cost:
+    def decode_cost(self, shape: Shape, payload: bytes) -> Cost:
         """What decoding a received payload costs."""
-        return self.codec.decode_cost(numel, len(payload))
+        return self.codec.decode_cost(prod(shape), len(payload))
+
+    def rehearse_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
+        """What `rehearse` costs, as phases."""
+        return []
+
+    def learn_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
+        """What `learn` costs, as phases."""
+        return []
 
 
 def gather(gradient: torch.Tensor, support: torch.Tensor | None) -> torch.Tensor:
@@ -116,9 +177,9 @@ def to_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+def to_tensor(array: np.ndarray) -> torch.Tensor:
     """A decoded array as a tensor that owns its memory."""
-    return torch.from_numpy(np.array(array)).to(device)
+    return torch.from_numpy(np.array(array))
 
 
 def describe(at: Minibatch) -> str:

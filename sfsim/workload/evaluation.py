@@ -16,8 +16,15 @@ from sfsim.workload.work import Measured
 
 if TYPE_CHECKING:
     from sfsim.learning.dataset import Examples
+    from sfsim.workload.coding import Slot
+    from sfsim.workload.learned.passage import Passage
+    from sfsim.workload.learned.updates import CodecUpdates
     from sfsim.workload.models import Models
     from sfsim.workload.setting import Setting
+
+
+# What a tensor at each cut is called in SplitFedZip's tables: bits per pixel of the input image.
+_BPP = {"smashed_up": "bpp_s1", "smashed_down": "bpp_s2"}
 
 
 class Evaluations:
@@ -27,17 +34,24 @@ class Evaluations:
     own statistics); the figure reported is their mean, weighted by samples.
     """
 
-    def __init__(self, setting: Setting, models: Models) -> None:
-        self._setting, self._models = setting, models
+    def __init__(self, setting: Setting, models: Models, codecs: CodecUpdates | None) -> None:
+        self._setting, self._models, self._codecs = setting, models, codecs
         self._named = copy.deepcopy(setting.named)
+        self._train_mode = "train-mode-evaluation" in setting.scenario.codec_training.as_published
         for part in self._named.values():
-            part.eval()
+            part.train(self._train_mode)
         self._parts = Parts(**self._named)
         self._halves: dict[tuple[int, str], dict[str, State]] = {}
+        self._codec_states: dict[tuple[int, str], State] = {}
 
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model, as it is now; per client where statistics are local."""
         setting, models = self._setting, self._models
+        if self._codecs:
+            owner = "client" if half == "client-side" else "server"
+            for name in self._codecs.slots:
+                if self._codecs.owner(name) == owner:
+                    self._codec_states[round, name] = self._codecs.global_state(name, client)
         replicas = setting.clients if half == "client-side" else setting.servers
         if client:
             common = replicas[client].state()
@@ -59,11 +73,12 @@ class Evaluations:
         server_side = self._halves.pop((round, "server-side"))
         rows = [self._train_loss(round)]
         sums: dict[tuple[str, str, str, str], float] = {}
+        passages = self._passages(round)
         total = sum(len(setting.shards[name]) for name in client_side if name)
         for variant in client_side:
             load(self._named, client_side[variant] | server_side[variant])
             share = len(setting.shards[variant]) / total if variant else 1.0
-            for row in self._measure(wanted.codec_off, wanted.per_client):
+            for row in self._measure(wanted.codec_off, wanted.per_client, passages):
                 key = (row.split, row.codec, row.metric, row.client)
                 sums[key] = sums.get(key, 0.0) + share * row.value
         rows += [
@@ -71,7 +86,22 @@ class Evaluations:
         ]
         return rows
 
-    def _measure(self, codec_off: bool, per_client: bool) -> list[Measured]:
+    def _passages(self, round: int) -> dict[str, Slot | Passage]:
+        """What smashed data go through: codecs, learned ones with the weights of the global model."""
+        passages: dict[str, Slot | Passage] = {}
+        for name, slot in self._setting.slots.items():
+            if self._codecs is None or name not in self._codecs.slots:
+                passages[name] = slot
+                continue
+            from sfsim.workload.learned.passage import Passage
+
+            state = self._codec_states.pop((round, name))
+            passages[name] = Passage(self._codecs.slots[name], state, self._train_mode)
+        return passages
+
+    def _measure(
+        self, codec_off: bool, per_client: bool, passages: dict[str, Slot | Passage]
+    ) -> list[Measured]:
         data = self._setting.dataset
         tasks: list[tuple[str, str, str, Examples]] = [
             (split, codec, "", examples)
@@ -82,26 +112,44 @@ class Evaluations:
         if per_client:
             tasks += [("train", "on", name, data.train[rows]) for name, rows in self._setting.shards.items()]
         submit = self._setting.executor.submit
-        futures = [(task, submit(self._task(task[3], task[1] == "on"), ())) for task in tasks]
+        futures = [
+            (task, submit(self._task(task[3], passages if task[1] == "on" else None), ())) for task in tasks
+        ]
         return [
             Measured(split, codec, metric, value, client)
             for (split, codec, client, _), future in futures
             for metric, value in future.result().items()
         ]
 
-    def _task(self, examples: Examples, codec_on: bool) -> Callable[[], dict[str, float]]:
-        slots, scenario = self._setting.slots, self._setting.scenario
+    def _task(
+        self, examples: Examples, passages: dict[str, Slot | Passage] | None
+    ) -> Callable[[], dict[str, float]]:
+        scenario, pixels = self._setting.scenario, self._setting.pixels * len(examples)
 
-        def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
-            return slots[slot].transmit(tensor)
+        def measure() -> dict[str, float]:
+            bpp: dict[str, float] = {}
 
-        return lambda: evaluate(
-            self._parts,
-            examples,
-            scenario.evaluation.batch_size,
-            transmit if codec_on else None,
-            scenario.loss,
-        )
+            def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
+                assert passages is not None
+                arrival = passages[slot].transmit(tensor)
+                for key, bits in (
+                    (_BPP[slot], arrival.bits),
+                    (f"published_{_BPP[slot]}", arrival.published_bits),
+                ):
+                    bpp[key] = bpp.get(key, 0.0) + bits / pixels
+                return arrival.tensor
+
+            found = evaluate(
+                self._parts,
+                examples,
+                scenario.evaluation.batch_size,
+                transmit if passages is not None else None,
+                scenario.loss,
+                eval_mode=not self._train_mode,
+            )
+            return found | bpp
+
+        return measure
 
     def _train_loss(self, round: int) -> Measured:
         losses = [

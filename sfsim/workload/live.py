@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from sfsim.codec import Learned
 from sfsim.workload.evaluation import Evaluations
 from sfsim.workload.models import Models
 from sfsim.workload.selection import BestEpochs
 from sfsim.workload.setting import Setting
 from sfsim.workload.training import Training
-from sfsim.workload.work import Measured, Minibatch
+from sfsim.workload.work import Measured, Minibatch, Work
+
+if TYPE_CHECKING:
+    from sfsim.workload.learned.updates import CodecUpdates
 
 
 class LiveWorkload:
@@ -18,8 +23,9 @@ class LiveWorkload:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         epochs = BestEpochs(setting)
-        training, models = Training(setting, epochs), Models(setting, epochs)
-        self._evaluations = Evaluations(setting, models)
+        self.codecs = _codec_updates(setting, epochs)
+        training, models = Training(setting, epochs), Models(setting, epochs, self.codecs)
+        self._evaluations = Evaluations(setting, models, self.codecs)
         self.client_forward = training.client_forward
         self.server_forward = training.server_forward
         self.client_tail = training.client_tail
@@ -35,8 +41,34 @@ class LiveWorkload:
         """Minibatches of a client in a global round, in order."""
         return [at for at, _ in self.setting.batches(client, round)]
 
+    def codecs_due(self, receiver: str, turn: int, owner: str | None = None) -> Sequence[str]:
+        """Codec slots whose new weights a receiver is to get for a turn."""
+        return self.codecs.due(receiver, turn, owner) if self.codecs else []
+
+    def codecs_returning(self, round: int) -> Sequence[str]:
+        """Codec slots whose weights clients hand back at the end of a round."""
+        return self.codecs.returning(round) if self.codecs else []
+
+    def codecs_swapped(self, client: str, at: Minibatch, owner: str) -> Sequence[str]:
+        """Codec slots of an owner whose weights travel when a minibatch is done."""
+        return self.codecs.swapped(client, at, owner) if self.codecs else []
+
+    def codec_out(self, sender: str, receiver: str, client: str, at: Minibatch, slot: str) -> Work:
+        """Encode the weights of a learned codec."""
+        assert self.codecs is not None
+        return self.codecs.codec_out(sender, receiver, client, at, slot)
+
+    def codec_in(
+        self, receiver: str, sender: str, client: str, at: Minibatch, turn: int, slot: str, payload: bytes
+    ) -> Work:
+        """Decode the weights of a learned codec."""
+        assert self.codecs is not None
+        return self.codecs.codec_in(receiver, sender, client, at, turn, slot, payload)
+
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model as it is now."""
+        if self.codecs:
+            self.codecs.settle("client" if half == "client-side" else "server", round)
         self._evaluations.keep(half, round, client)
 
     def evaluate(self, round: int) -> list[Measured]:
@@ -51,3 +83,12 @@ class LiveWorkload:
     def close(self) -> None:
         """End the threads."""
         self.setting.executor.close()
+
+
+def _codec_updates(setting: Setting, epochs: BestEpochs) -> CodecUpdates | None:
+    if not any(isinstance(slot.codec, Learned) for slot in setting.slots.values()):
+        return None
+    # Two seconds of imports, for those who use it.
+    from sfsim.workload.learned.updates import CodecUpdates
+
+    return CodecUpdates(setting, epochs)

@@ -12,15 +12,15 @@ from sfsim.payload import Outgoing
 from sfsim.seeds import stream
 from sfsim.workload.exchange import ModelSlot
 from sfsim.workload.replica import State, load
-from sfsim.workload.work import Access, Minibatch, Work
+from sfsim.workload.work import FED_SERVER, Access, Minibatch, Work
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from sfsim.workload.learned.updates import CodecUpdates
     from sfsim.workload.selection import BestEpochs
     from sfsim.workload.setting import Setting
 
-FED_SERVER = "fed server"
 GLOBAL = "client model"
 
 
@@ -35,8 +35,8 @@ class Models:
         The global server-side model, as of the last `aggregate` of the main server.
     """
 
-    def __init__(self, setting: Setting, epochs: BestEpochs) -> None:
-        self._setting, self._epochs = setting, epochs
+    def __init__(self, setting: Setting, epochs: BestEpochs, codecs: CodecUpdates | None) -> None:
+        self._setting, self._epochs, self._codecs = setting, epochs, codecs
         scenario = setting.scenario
         self.local_statistics = scenario.batch_norm == "local"
         any_client = next(iter(setting.clients.values()))
@@ -113,15 +113,24 @@ class Models:
         at = Minibatch(round, 0, 0)
         setting = self._setting
         if party == FED_SERVER:
-            costs = [("aggregate", averaging_cost(self._up.numel, len(clients)))]
-            access = (Access(GLOBAL, "write"),)
+            cost = averaging_cost(self._up.numel, len(clients)) + self._codec_cost(
+                "client", len(clients), round
+            )
+            access: tuple[Access, ...] = (Access(GLOBAL, "write"),)
+            if self._codecs:
+                access += tuple(Access(f"codec {name}", "write") for name in self._codecs.slots)
 
             def average_clients() -> None:
                 self.client_side = self._fedavg(clients, [self._returned.pop(name) for name in clients])
+                if self._codecs:
+                    self._codecs.average("client", clients, round)
 
-            return setting.work(party, "", at, "aggregate", costs, average_clients, clients, access)
+            touched = list(setting.clients)
+            return setting.work(
+                party, "", at, "aggregate", [("aggregate", cost)], average_clients, touched, access
+            )
         numel = sum(value.numel() for value in self.server_side.values())
-        costs = [("aggregate", averaging_cost(numel, len(clients)))]
+        cost = averaging_cost(numel, len(clients)) + self._codec_cost("server", len(clients), round)
         accesses = tuple(Access(setting.server_name(name), "write") for name in setting.servers)
 
         def average_servers() -> None:
@@ -129,8 +138,13 @@ class Models:
             self.server_side = self.server_side | self._fedavg(clients, states)
             for replica in setting.servers.values():
                 load(replica.parts, self._travelling(self.server_side))
+            if self._codecs:
+                self._codecs.average("server", clients, round)
 
-        return setting.work(party, "", at, "aggregate", costs, average_servers, [], accesses)
+        return setting.work(party, "", at, "aggregate", [("aggregate", cost)], average_servers, [], accesses)
+
+    def _codec_cost(self, owner: str, num_models: int, round: int) -> Cost:
+        return self._codecs.average_cost(owner, num_models, round) if self._codecs else Cost()
 
     def _fedavg(self, names: Sequence[str], states: list[State]) -> State:
         weights = [float(len(self._setting.shards[name])) for name in names]

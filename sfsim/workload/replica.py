@@ -14,6 +14,7 @@ from sfsim.learning.steps import Forward, make_optimiser
 if TYPE_CHECKING:
     from sfsim.learning.cut import Part
     from sfsim.learning.declarations import AnyOptimiser
+    from sfsim.workload.learned.replica import Rehearsal
 
 State = dict[str, torch.Tensor]
 
@@ -27,6 +28,7 @@ class Pending:
     targets: torch.Tensor | None = None
     skip_gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
     gradient: torch.Tensor | None = None
+    rehearsal: Rehearsal | None = None
     support: torch.Tensor | None = None
     tail_support: torch.Tensor | None = None
 

@@ -24,7 +24,7 @@ class BestEpochs:
         self._setting = setting
         self._wanted = setting.scenario.aggregate == "best-validation"
         self._half_done: set[str] = set()
-        self._best: dict[str, tuple[int, float, State, State]] = {}
+        self._best: dict[str, tuple[int, float, State, State, dict[str, State]]] = {}
 
     def half_done(self, client: str, at: Minibatch) -> None:
         """The client's or the server's step of a minibatch is done; the second call ends an epoch."""
@@ -40,12 +40,13 @@ class BestEpochs:
             Parts(**own.parts, **server.parts),
             setting.dataset.validation,
             setting.scenario.evaluation.batch_size,
-            loss=setting.scenario.loss,
+            lambda tensor, slot: setting.slots[slot].preview(tensor, client),
+            setting.scenario.loss,
         )["loss"]
         held = self._best.get(client)
         # A NaN never wins, and the first epoch of a round always replaces the last round's best.
         if held is None or held[0] != at.round or loss < held[1]:
-            self._best[client] = (at.round, loss, own.state(), server.state())
+            self._best[client] = (at.round, loss, own.state(), server.state(), setting.codec_states(client))
 
     def touches(self, client: str) -> list[str]:
         """What the end of an epoch looks at: both halves, so both steps wait for each other's work."""
@@ -58,6 +59,10 @@ class BestEpochs:
     def server_side(self, client: str) -> State:
         """The copy of the server-side model that is averaged for a client."""
         return self._best[client][3] if self._wanted else self._setting.servers[client].state()
+
+    def codec_side(self, slot: str, client: str) -> State:
+        """The weights of a learned codec that are averaged for a client."""
+        return (self._best[client][4] if self._wanted else self._setting.codec_states(client))[slot]
 
     def _ends_epoch(self, client: str, at: Minibatch) -> bool:
         plan = self._setting.batches(client, at.round)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sfsim.codec import AnyCodec, Learned
 from sfsim.learning.cut import split
 from sfsim.learning.models import build
 from sfsim.learning.partition import minibatches
@@ -17,7 +18,7 @@ from sfsim.seeds import integer, stream
 from sfsim.workload.coding import Slot
 from sfsim.workload.executor import OrderedExecutor
 from sfsim.workload.prices import Prices
-from sfsim.workload.replica import Replica
+from sfsim.workload.replica import Replica, State
 from sfsim.workload.work import Access, Costs, Minibatch, Work, WorkKey
 
 if TYPE_CHECKING:
@@ -78,15 +79,47 @@ class Setting:
             self.servers = dict.fromkeys(names, shared)
         else:
             self.servers = {name: Replica(copy.deepcopy(server_parts), server_optimiser) for name in names}
-        codecs = scenario.codecs
         self.slots = {
-            name: Slot(name, codec, seed)
+            name: self._slot(name, codec)
             for name in ("smashed_up", "smashed_down", "gradient_up", "gradient_down")
-            if (codec := getattr(codecs, name)) is not None
+            if (codec := getattr(scenario.codecs, name)) is not None
         }
-        self.label_codec = codecs.labels
+        self.label_codec = scenario.codecs.labels
         self.executor = OrderedExecutor(self.jobs, lambda: torch.set_num_threads(1))
         self._plans: dict[tuple[str, int], list[tuple[Minibatch, np.ndarray]]] = {}
+
+    def _slot(self, name: str, codec: AnyCodec) -> Slot:
+        seed = self.scenario.seeds.training
+        as_published = self.scenario.codec_training.as_published
+        exact = "exact-gradients" in as_published and name.startswith("gradient")
+        if not isinstance(codec, Learned):
+            return Slot(name, codec, seed, exact)
+        # Two seconds of imports, for those who use it.
+        from sfsim.workload.learned.slot import LearnedSlot
+
+        part = "front_end" if name in ("smashed_up", "gradient_down") else "server_side"
+        return LearnedSlot(
+            name,
+            codec,
+            seed,
+            self.scenario.codec_training,
+            self.prices.shape_after(part, 1)[1:],
+            self.pixels,
+            list(self.shards),
+            self.one_server_model,
+            self.device,
+            exact,
+        )
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one input image."""
+        height, width = self.dataset.train.stored_inputs.shape[-2:]
+        return int(height * width)
+
+    def codec_states(self, client: str) -> dict[str, State]:
+        """The present weights of the learned codecs that a client's minibatches go through, by slot."""
+        return {name: state for name, slot in self.slots.items() if (state := slot.state(client)) is not None}
 
     def server_name(self, client: str) -> str:
         """Name of the server-side model that serves a client, in the log of accesses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,15 +13,15 @@ from sfsim.learning.steps import backward, forward, loss_gradient
 from sfsim.payload import Outgoing
 from sfsim.workload import coding
 from sfsim.workload.replica import Pending
-from sfsim.workload.work import Access, Minibatch, Work
+from sfsim.workload.work import MAIN_SERVER, Access, Minibatch, Work
 
 if TYPE_CHECKING:
     from sfsim.codec import Encoded
     from sfsim.workload.coding import Slot
+    from sfsim.workload.learned.replica import Rehearsal
+    from sfsim.workload.prices import Shape
     from sfsim.workload.selection import BestEpochs
     from sfsim.workload.setting import Setting
-
-MAIN_SERVER = "main server"
 
 
 class Training:
@@ -37,9 +38,9 @@ class Training:
         setting, slot = self._setting, self._setting.slots["smashed_up"]
         rows = setting.rows(client, at)
         replica = setting.clients[client]
-        numel = setting.prices.numel_after("front_end", len(rows))
+        shape = setting.prices.shape_after("front_end", len(rows))
         labels_of = setting.dataset.train.stored_targets
-        encode = slot.encode_cost(numel)
+        encode = slot.encode_cost(shape)
         if not setting.u_shaped:
             encode += setting.label_codec.encode_cost(labels_of[0].numel() * len(rows), 8)
 
@@ -47,28 +48,31 @@ class Training:
             x, targets = setting.dataset.train.batch(rows, self._device)
             fwd = forward(replica.parts["front_end"], x, input_gradient=False)
             encoded = slot.encode(fwd.y, client, at)
+            rehearsal = slot.rehearse(fwd.y, client, at)
             labels = b""
             payload = encoded.payload
             if not setting.u_shaped:
                 labels = setting.label_codec.encode(coding.to_array(targets)).payload
                 payload = frame.join([payload, labels])
             support = slot.support(encoded.payload, self._device)
-            replica.pending = Pending(forward=fwd, targets=targets, support=support)
-            return _outgoing("smashed data", slot, encoded, payload, fwd.y, at, len(labels))
+            replica.pending = Pending(forward=fwd, targets=targets, support=support, rehearsal=rehearsal)
+            return self._outgoing("smashed data", slot, encoded, payload, fwd.y, at, rehearsal, len(labels))
 
         costs = [("forward", setting.prices.of("front_end", len(rows)).forward), ("encode", encode)]
+        costs += slot.rehearse_costs(shape)
         return setting.work(client, client, at, "client_forward", costs, run, [client])
 
     def server_forward(self, client: str, at: Minibatch, payload: bytes) -> Work:
         """Decode and forward; label-sharing: the loss too; U-shaped: encode what goes down."""
         setting = self._setting
         replica, batch = setting.servers[client], len(setting.rows(client, at))
-        up, numel = setting.slots["smashed_up"], setting.prices.numel_after("front_end", batch)
-        decode = up.decode_cost(numel, payload)
+        up = setting.slots["smashed_up"]
+        decode = up.decode_cost(setting.prices.shape_after("front_end", batch), payload)
         costs = [("decode", decode), ("forward", setting.prices.of("server_side", batch).forward)]
-        out_numel = setting.prices.numel_after("server_side", batch)
         if setting.u_shaped:
-            costs.append(("encode", setting.slots["smashed_down"].encode_cost(out_numel)))
+            down = setting.slots["smashed_down"]
+            out_shape = setting.prices.shape_after("server_side", batch)
+            costs += [("encode", down.encode_cost(out_shape)), *down.rehearse_costs(out_shape)]
         else:
             costs.append(("loss", setting.prices.loss(batch)))
 
@@ -79,14 +83,16 @@ class Training:
             pending = Pending(forward=fwd, support=up.support(smashed, self._device))
             self._pending[client] = pending
             if not setting.u_shaped:
-                targets = coding.to_tensor(setting.label_codec.decode(labels), self._device).long()
+                targets = coding.to_tensor(setting.label_codec.decode(labels)).to(self._device).long()
                 loss, pending.gradient = loss_gradient(fwd.y, targets, setting.scenario.loss)
                 self._note_loss(client, at, loss, batch)
                 return None
-            down = setting.slots["smashed_down"]
             encoded = down.encode(fwd.y, client, at)
+            pending.rehearsal = down.rehearse(fwd.y, client, at)
             pending.tail_support = down.support(encoded.payload, self._device)
-            return _outgoing("smashed data", down, encoded, encoded.payload, fwd.y, at)
+            return self._outgoing(
+                "smashed data", down, encoded, encoded.payload, fwd.y, at, pending.rehearsal
+            )
 
         access = (Access(setting.server_name(client), "read"),)
         # Forward in training mode moves BatchNorm's running statistics.
@@ -97,14 +103,16 @@ class Training:
         setting = self._setting
         replica, batch = setting.clients[client], len(setting.rows(client, at))
         down, up = setting.slots["smashed_down"], setting.slots["gradient_up"]
-        numel = setting.prices.numel_after("server_side", batch)
+        shape = setting.prices.shape_after("server_side", batch)
         price = setting.prices.of("back_end", batch)
         costs = [
-            ("decode", down.decode_cost(numel, payload)),
+            ("decode", down.decode_cost(shape, payload)),
             ("forward", price.forward),
             ("loss", setting.prices.loss(batch)),
             ("backward", price.backward),
-            ("encode", up.encode_cost(numel)),
+            ("encode", up.encode_cost(shape)),
+            *up.rehearse_costs(shape),
+            *up.learn_costs(shape, at),
         ]
 
         def run() -> Outgoing:
@@ -117,8 +125,7 @@ class Training:
             gradient, pending.skip_gradients = backward(fwd, at_output)
             assert gradient is not None
             travelling = coding.gather(gradient, down.support(payload, self._device))
-            encoded = up.encode(travelling, client, at)
-            return _outgoing("gradient", up, encoded, encoded.payload, gradient, at)
+            return self._gradient(up, travelling, client, at, gradient)
 
         return setting.work(client, client, at, "client_tail", costs, run, [client])
 
@@ -127,13 +134,16 @@ class Training:
         setting = self._setting
         pending, batch = self._pending[client], len(setting.rows(client, at))
         down = setting.slots["gradient_down"]
-        numel = _travelling(pending.support, setting.prices.numel_after("front_end", batch))
+        shape = _travelling(pending.support, setting.prices.shape_after("front_end", batch))
         costs: list[tuple[str, Cost]] = []
         if payload is not None:
-            out_numel = _travelling(pending.tail_support, setting.prices.numel_after("server_side", batch))
-            costs.append(("decode", setting.slots["gradient_up"].decode_cost(out_numel, payload)))
+            whole = setting.prices.shape_after("server_side", batch)
+            out_shape = _travelling(pending.tail_support, whole)
+            costs.append(("decode", setting.slots["gradient_up"].decode_cost(out_shape, payload)))
+            costs += setting.slots["smashed_down"].learn_costs(whole, at)
         costs.append(("backward", setting.prices.of("server_side", batch).backward))
-        costs.append(("encode", down.encode_cost(numel)))
+        costs.append(("encode", down.encode_cost(shape)))
+        costs += [*down.rehearse_costs(shape), *down.learn_costs(shape, at)]
 
         def run() -> Outgoing:
             fwd = self._pending.pop(client).forward
@@ -143,11 +153,12 @@ class Training:
             else:
                 arrived = setting.slots["gradient_up"].decode(payload, self._device, client, at)
                 at_output = coding.scatter(arrived, pending.tail_support, fwd.y)
+                sent = setting.slots["smashed_down"]
+                at_output = sent.learn(pending.rehearsal, at_output, client, at)
             assert at_output is not None
             gradient, _ = backward(fwd, at_output)
             assert gradient is not None
-            encoded = down.encode(coding.gather(gradient, pending.support), client, at)
-            return _outgoing("gradient", down, encoded, encoded.payload, gradient, at)
+            return self._gradient(down, coding.gather(gradient, pending.support), client, at, gradient)
 
         access = (Access(setting.server_name(client), "read"),)
         return setting.work(MAIN_SERVER, client, at, "server_backward", costs, run, [], access)
@@ -172,9 +183,10 @@ class Training:
         """Decode, front end backward (with the skips' gradients), optimiser step of both ends."""
         setting, slot = self._setting, self._setting.slots["gradient_down"]
         replica, batch = setting.clients[client], len(setting.rows(client, at))
-        numel = _travelling(replica.pending.support, setting.prices.numel_after("front_end", batch))
+        whole, up = setting.prices.shape_after("front_end", batch), setting.slots["smashed_up"]
         costs = [
-            ("decode", slot.decode_cost(numel, payload)),
+            ("decode", slot.decode_cost(_travelling(replica.pending.support, whole), payload)),
+            *up.learn_costs(whole, at),
             ("backward", setting.prices.of("front_end", batch).backward),
             ("optimiser", setting.prices.step(replica.parts, setting.scenario.optimiser)),
         ]
@@ -184,6 +196,8 @@ class Training:
             assert pending.forward is not None
             arrived = slot.decode(payload, self._device, client, at)
             gradient = coding.scatter(arrived, pending.support, pending.forward.y)
+            gradient = up.learn(pending.rehearsal, gradient, client, at)
+            assert gradient is not None
             backward(pending.forward, gradient, pending.skip_gradients)
             replica.step()
             self._epochs.half_done(client, at)
@@ -194,29 +208,47 @@ class Training:
     def _note_loss(self, client: str, at: Minibatch, loss: float, batch: int) -> None:
         self._setting.losses.setdefault((at.round, client), []).append((loss, batch))
 
+    def _gradient(
+        self, slot: Slot, travelling: torch.Tensor, client: str, at: Minibatch, gradient: torch.Tensor
+    ) -> Outgoing:
+        """Encode what travels of a gradient; a learned codec learns on it by rate and distortion alone."""
+        encoded = slot.encode(travelling, client, at)
+        rehearsal = slot.rehearse(travelling, client, at)
+        slot.learn(rehearsal, None, client, at)
+        return self._outgoing("gradient", slot, encoded, encoded.payload, gradient, at, rehearsal)
 
-def _travelling(support: torch.Tensor | None, numel: int) -> int:
-    return numel if support is None else support.numel()
+    def _outgoing(
+        self,
+        kind: str,
+        slot: Slot,
+        encoded: Encoded,
+        payload: bytes,
+        tensor: torch.Tensor,
+        at: Minibatch,
+        rehearsal: Rehearsal | None = None,
+        label_bytes: int = 0,
+    ) -> Outgoing:
+        likelihood_bits, size = encoded.estimated_bits, 0
+        if rehearsal is not None:
+            likelihood_bits = rehearsal.output.rate_bits.item()
+            if "likelihood-rates" in self._setting.scenario.codec_training.as_published:
+                size = ceil(likelihood_bits / 8) + label_bytes
+        return Outgoing(
+            kind=kind,
+            payload=payload,
+            raw_bytes=tensor.numel() * coding.FLOAT_BYTES,
+            elements=tensor.numel(),
+            codec=slot.codec.name,
+            estimated_bits=encoded.estimated_bits,
+            label_bytes=label_bytes,
+            round=at.round,
+            epoch=at.epoch,
+            minibatch=at.minibatch,
+            size=size,
+            slot=slot.name,
+            likelihood_bits=likelihood_bits,
+        )
 
 
-def _outgoing(
-    kind: str,
-    slot: Slot,
-    encoded: Encoded,
-    payload: bytes,
-    tensor: torch.Tensor,
-    at: Minibatch,
-    label_bytes: int = 0,
-) -> Outgoing:
-    return Outgoing(
-        kind=kind,
-        payload=payload,
-        raw_bytes=tensor.numel() * coding.FLOAT_BYTES,
-        elements=tensor.numel(),
-        codec=slot.codec.name,
-        estimated_bits=encoded.estimated_bits,
-        label_bytes=label_bytes,
-        round=at.round,
-        epoch=at.epoch,
-        minibatch=at.minibatch,
-    )
+def _travelling(support: torch.Tensor | None, shape: Shape) -> Shape:
+    return shape if support is None else (support.numel(),)

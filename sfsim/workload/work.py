@@ -10,6 +10,9 @@ from sfsim.payload import Outgoing
 
 Costs = Sequence[tuple[str, Cost]]
 
+MAIN_SERVER = "main server"
+FED_SERVER = "fed server"
+
 
 class Minibatch(NamedTuple):
     """Where in training one minibatch stands; all three count from 1, `minibatch` within its global round."""
@@ -23,7 +26,7 @@ class WorkKey(NamedTuple):
     """What identifies a work in a recording.
 
     Operations: client_forward, server_forward, client_tail, server_backward, server_step, client_backward,
-    model_out, model_in, aggregate, evaluate.
+    model_out, model_in, codec_out, codec_in, aggregate, evaluate.
     """
 
     party: str
@@ -110,6 +113,23 @@ class Workload(Protocol):
 
     def aggregate(self, party: str, clients: Sequence[str], round: int) -> Work:
         """Average client-side models (fed server) or server-side models (main server)."""
+
+    def codecs_due(self, receiver: str, turn: int, owner: str | None = None) -> Sequence[str]:
+        """Codec slots whose new weights a receiver is to get for a turn; of one owner's, client or server."""
+
+    def codecs_returning(self, round: int) -> Sequence[str]:
+        """Codec slots whose weights clients hand back to the fed server at the end of a round."""
+
+    def codecs_swapped(self, client: str, at: Minibatch, owner: str) -> Sequence[str]:
+        """Codec slots of an owner whose weights travel to the receiver when a minibatch is done."""
+
+    def codec_out(self, sender: str, receiver: str, client: str, at: Minibatch, slot: str) -> Work:
+        """Encode the weights of a learned codec for a receiver, who is or serves `client`."""
+
+    def codec_in(
+        self, receiver: str, sender: str, client: str, at: Minibatch, turn: int, slot: str, payload: bytes
+    ) -> Work:
+        """Decode the weights of a learned codec and take them over."""
 
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model as it is now (SL: on that client), for `evaluate`."""

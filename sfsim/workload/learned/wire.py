@@ -126,9 +126,9 @@ class WireCodec:
         return self._latents.decode(body[start:], self._latent_shape(frame.shape))
 
     def encode_cost(self, shape: tuple[int, ...]) -> Cost:
-        """Return what encoding a tensor of a shape needs: both analyses, coding, and the reconstruction."""
+        """Return what encoding a tensor of a shape needs: both analyses, and coding; no reconstruction."""
         latents = self._latent_shape(shape)
-        cost = self.decode_cost(shape) + _forward(self._module.g_a, self._padded(shape))
+        cost = self._latents.cost(latents) + _forward(self._module.g_a, self._padded(shape))
         if hasattr(self._module, "h_a"):
             cost += _forward(self._module.h_a, latents)
         return cost

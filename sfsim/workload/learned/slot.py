@@ -1,0 +1,261 @@
+"""A codec slot whose codec is learned: wire codecs that both ends hold, and trainees that learn beside them.
+
+The owner of a slot is who sends through it: the client for ``smashed_up`` and ``gradient_up``, the main server for
+the other two. It sends with the wire codec and trains its trainee on the same tensor; `updates` brings the
+trainee's weights to the wire. Simulated parties share this process, so a receiver may take the sender's
+reconstruction for what it decodes: only of the payload that the sender made, only with the same weights, and with
+the decoder run and compared for a declared share of messages.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import torch
+from torch import nn
+
+from sfsim.codec.learned import Learned
+from sfsim.cost import Cost
+from sfsim.errors import CodecError, SimulationError
+from sfsim.learning.costing import count, optimiser_cost
+from sfsim.seeds import integer, stream
+from sfsim.workload.coding import Arrival, Slot
+from sfsim.workload.learned import networks, stored
+from sfsim.workload.learned.replica import CodecReplica, Rehearsal, decoder_side, load_weights
+from sfsim.workload.learned.wire import Reconstructed, WireCodec, freeze
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sfsim.scenario import CodecTraining
+    from sfsim.workload.learned.networks import Trainee
+    from sfsim.workload.prices import Shape
+    from sfsim.workload.replica import State
+    from sfsim.workload.work import Minibatch
+
+
+class LearnedSlot(Slot):
+    """See the module.
+
+    Parameters
+    ----------
+    name, codec, seed, exact
+        As of `Slot`.
+    training : CodecTraining
+    tensor_shape : (int, int, int)
+        Channels, height and width of the tensors.
+    pixels : int
+        Pixels of one input image.
+    clients : sequence of str
+    one_replica : bool
+        Whether one trainee serves all clients (a slot of the main server where it has one model).
+    device : torch.device
+        Where trainees live.
+
+    Attributes
+    ----------
+    replicas : dict of str to CodecReplica
+        The owner's trainee for each client.
+    senders, receivers : dict of str to WireCodec
+        What the two ends hold for each client.
+    last_round : int or None
+        The last global round in which the codec learns; None: it goes on.
+    """
+
+    codec: Learned
+
+    def __init__(
+        self,
+        name: str,
+        codec: Learned,
+        seed: int,
+        training: CodecTraining,
+        tensor_shape: tuple[int, ...],
+        pixels: int,
+        clients: Sequence[str],
+        one_replica: bool,
+        device: torch.device,
+        exact: bool = False,
+    ) -> None:
+        super().__init__(name, codec, seed, exact)
+        self.owned_by_client = name.endswith("_up")
+        self._training, self.pixels, self._device = training, pixels, device
+        channels, height, width = tensor_shape
+        self._first = networks.build(codec, channels, (height, width), integer(seed, "learned codec", name))
+        if codec.weights is not None:
+            stored.load(codec.weights, self._first)
+        task_only = training.model_loss == "task"
+
+        def replica(client: str) -> CodecReplica:
+            noise = integer(seed, "learned codec", name, "noise", client)
+            trainee = self._first.to(device)
+            return CodecReplica(trainee, training.optimiser, noise, pixels, task_only)
+
+        shared = replica("") if one_replica and not self.owned_by_client else None
+        self.replicas = {client: shared or replica(client) for client in clients}
+        self._wires: WeakValueDictionary[tuple[int, bytes], WireCodec] = WeakValueDictionary()
+        wire = self.wire(self.replicas[clients[0]].state(), 1)
+        self.senders, self.receivers = dict.fromkeys(clients, wire), dict.fromkeys(clients, wire)
+        self.last_round = training.freeze_after_round if training.trains else 0
+        self.bits: dict[str, list[float]] = {client: [] for client in clients}
+        self.verified = 0  # messages that were decoded and found equal
+        self._shared = dict.fromkeys(clients, 0)
+        self._sent: dict[str, tuple[Reconstructed, str]] = {}  # and the fingerprint it was made with
+        self._epochs: dict[str, tuple[int, int]] = {}
+
+    # The wire.
+
+    def wire(self, state: State, version: int) -> WireCodec:
+        """Return the wire codec of some weights at a version; of a receiver's weights, one that can decode.
+
+        Equal weights give the same object: a sender's, where it has been made, knows how to encode too.
+        """
+        weights = {name: weight.cpu() for name, weight in state.items()}
+        keys = [
+            (version, _digest({name: weights[name] for name in names}))
+            for names in (sorted(weights), sorted(filter(decoder_side, weights)))
+        ]
+        known = self._wires.get(keys[0])
+        if known is None:
+            trainee = copy.deepcopy(self._first)
+            load_weights(trainee, self.first_state | state)
+            known = freeze(trainee, version)
+            for key in keys:
+                self._wires[key] = known
+        return known
+
+    def mean_bits(self) -> float:
+        """Bits of an example's payload, in the mean since the last call."""
+        sizes = [bits for of_client in self.bits.values() for bits in of_client]
+        self.bits = {client: [] for client in self.bits}
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
+    @property
+    def first_state(self) -> State:
+        """The weights at the beginning of the run."""
+        return {name: weight.detach() for name, weight in self._first.named_parameters()}
+
+    def _encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Reconstructed:
+        replica = self.replicas[client]
+        if self._training.update == "ideal" and self._shared[client] != replica.changes:
+            # Free of charge and at once, both ends hold the trainee's weights.
+            wire = self.wire(replica.state(), self.senders[client].version + 1)
+            self.senders[client] = self.receivers[client] = wire
+            self._shared[client] = replica.changes
+        sent = self.senders[client].encode(tensor)
+        self._sent[client] = sent, self.senders[client].fingerprint
+        self.bits[client].append(8.0 * len(sent.payload) / tensor.shape[0])
+        return sent
+
+    def _decode(self, payload: bytes, client: str, at: Minibatch) -> torch.Tensor:
+        epoch, wire = (at.round, at.epoch), self.receivers[client]
+        is_first, self._epochs[client] = self._epochs.get(client) != epoch, epoch
+        sent, fingerprint = self._sent.pop(client, (None, ""))
+        if sent is None or sent.payload != payload or fingerprint != wire.fingerprint:
+            return wire.decode(payload)
+        draw = stream(self._seed, "verify", self.name, client, *at).random()
+        if not is_first and draw >= self._training.verify:
+            return sent.reconstruction
+        decoded = wire.decode(payload)
+        if not torch.equal(decoded, sent.reconstruction):
+            raise SimulationError(
+                f"{self.name} of {client}: the receiver decoded another tensor than the sender rebuilt"
+            )
+        self.verified += 1
+        return decoded
+
+    def transmit(self, tensor: torch.Tensor) -> Arrival:
+        """Refuse: evaluation goes through `Passage`, with the weights of the global model."""
+        raise CodecError("a learned codec is evaluated with the weights of the global model")
+
+    def state(self, client: str) -> State:
+        return self.replicas[client].state()
+
+    def preview(self, tensor: torch.Tensor, client: str) -> torch.Tensor:
+        """Return what the trainee would rebuild of a tensor, rounded as on the wire."""
+        generator = torch.Generator().manual_seed(0)  # of the rate, which is not asked for
+        x_hat: torch.Tensor = self.replicas[client].trainee(tensor, generator=generator).x_hat
+        return x_hat
+
+    # Learning.
+
+    def learns(self, round: int) -> bool:
+        """Whether the codec is trained in a round."""
+        return self.last_round is None or round <= self.last_round
+
+    def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal:
+        return self.replicas[client].rehearse(tensor, self.learns(at.round))
+
+    def learn(
+        self, rehearsal: Rehearsal | None, gradient: torch.Tensor | None, client: str, at: Minibatch
+    ) -> torch.Tensor | None:
+        assert rehearsal is not None
+        return self.replicas[client].learn(rehearsal, gradient, self.learns(at.round))
+
+    # Costs.
+
+    def encode_cost(self, shape: Shape) -> Cost:
+        return self._count("encode", shape)
+
+    def decode_cost(self, shape: Shape, payload: bytes) -> Cost:
+        return self._count("decode", shape) + Cost(bytes_touched=2 * len(payload))
+
+    def rehearse_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
+        return [("codec training", self._count("rehearse", shape))]
+
+    def learn_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
+        if not self.learns(at.round):
+            return [("codec training", self._count("pass back", shape))]
+        return [("codec training", self._count("learn", shape) + self._step_cost())]
+
+    def _count(self, what: str, shape: Shape) -> Cost:
+        # Slots of equal networks, and last minibatches of equal size, cost the same: counted once.
+        key = (what, repr(replace(self.codec, weights=None)), self._first.stages, shape)
+        if key in _COSTS:
+            return _COSTS[key]
+        wire = next(iter(self.senders.values()))
+        if what == "encode":
+            _COSTS[key] = wire.encode_cost(shape)
+        elif what == "decode":
+            _COSTS[key] = wire.decode_cost(shape)
+        else:
+            whole = _Whole(copy.deepcopy(self._first), training=what != "pass back")
+            run = count(whole, shape)
+            _COSTS["rehearse", *key[1:]] = run.forward
+            _COSTS["pass back" if what == "pass back" else "learn", *key[1:]] = run.backward
+        return _COSTS[key]
+
+    def _step_cost(self) -> Cost:
+        weights = list(self._first.parameters())
+        numel = sum(weight.numel() for weight in weights)
+        return optimiser_cost(self._training.optimiser, numel, len(weights))
+
+
+_COSTS: dict[tuple[str, str, int, tuple[int, ...]], Cost] = {}
+
+
+class _Whole(nn.Module):
+    """A trainee as `count` wants it: one tensor in, one out, the rate's graph hung onto it."""
+
+    def __init__(self, trainee: Trainee, training: bool) -> None:
+        super().__init__()
+        self.inner = trainee
+        for weight in self.inner.parameters():
+            weight.requires_grad_(training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output = self.inner(x)
+        whole: torch.Tensor = output.x_hat + (output.rate_bits + output.mse)
+        return whole
+
+
+def _digest(state: State) -> bytes:
+    digest = blake2b(digest_size=16)
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].contiguous().numpy().tobytes())
+    return digest.digest()
