@@ -10,11 +10,13 @@ import torch
 
 from sfsim.learning.averaging import is_batch_norm_statistic
 from sfsim.learning.cut import Parts
-from sfsim.learning.metrics import evaluate
+from sfsim.learning.metrics import evaluate, predict
 from sfsim.workload.replica import Replica, State, load
 from sfsim.workload.work import Measured
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfsim.learning.dataset import Examples
     from sfsim.workload.models import Models
     from sfsim.workload.setting import Setting
@@ -34,6 +36,7 @@ class Evaluations:
             part.eval()
         self._parts = Parts(**self._named)
         self._halves: dict[tuple[int, str], dict[str, State]] = {}
+        self.predictions: dict[str, np.ndarray] = {}
 
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model, as it is now; per client where statistics are local."""
@@ -66,6 +69,7 @@ class Evaluations:
             for row in self._measure(wanted.codec_off, wanted.per_client):
                 key = (row.split, row.codec, row.metric, row.client)
                 sums[key] = sums.get(key, 0.0) + share * row.value
+        self._keep_predictions(wanted.keep_predictions)
         rows += [
             Measured(split, codec, metric, value, who) for (split, codec, metric, who), value in sums.items()
         ]
@@ -90,18 +94,28 @@ class Evaluations:
         ]
 
     def _task(self, examples: Examples, codec_on: bool) -> Callable[[], dict[str, float]]:
-        slots, scenario = self._setting.slots, self._setting.scenario
-
-        def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
-            return slots[slot].transmit(tensor)
-
+        scenario = self._setting.scenario
         return lambda: evaluate(
             self._parts,
             examples,
             scenario.evaluation.batch_size,
-            transmit if codec_on else None,
+            self._transmit if codec_on else None,
             scenario.loss,
         )
+
+    def _transmit(self, tensor: torch.Tensor, slot: str) -> torch.Tensor:
+        return self._setting.slots[slot].transmit(tensor)
+
+    def _keep_predictions(self, count: int) -> None:
+        """Keep what the model makes of the first test examples (local statistics: the last client's model)."""
+        examples = self._setting.dataset.test[:count]
+        if len(examples):
+            inputs, _ = examples.batch(slice(None), self._setting.device)
+            self.predictions = {
+                "inputs": examples.stored_inputs.numpy(),
+                "targets": examples.stored_targets.numpy(),
+                "predictions": predict(self._parts, inputs, self._transmit).to(torch.uint8).cpu().numpy(),
+            }
 
     def _train_loss(self, round: int) -> Measured:
         losses = [

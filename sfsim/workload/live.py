@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sfsim.workload.evaluation import Evaluations
 from sfsim.workload.models import Models
@@ -10,6 +11,9 @@ from sfsim.workload.selection import BestEpochs
 from sfsim.workload.setting import Setting
 from sfsim.workload.training import Training
 from sfsim.workload.work import Measured, Minibatch
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class LiveWorkload:
@@ -38,6 +42,11 @@ class LiveWorkload:
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model as it is now."""
         self._evaluations.keep(half, round, client)
+
+    @property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The first test examples, and what the model of the last evaluation makes of them."""
+        return self._evaluations.predictions
 
     def evaluate(self, round: int) -> list[Measured]:
         """Measure the global model of a round."""
