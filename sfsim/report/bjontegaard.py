@@ -5,9 +5,10 @@ per cent; here BD-BPP) or along the quality axis (BD-quality; here BD-MJI). What
 nothing, so a pair that shares nothing, or too little for a fit, is refused with the reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -131,6 +132,49 @@ def bd_quality(anchor: Curve, test: Curve, fit: Fit = "pchip") -> Delta:
     low, high, covered = _shared(anchor, test, logs[0], logs[1], "rate")
     means = [_mean(x, curve.qualities, low, high, fit) for x, curve in zip(logs, (anchor, test), strict=True)]
     return Delta(means[1] - means[0], 10**low, 10**high, covered, anchor.dropped + test.dropped)
+
+
+def compare(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], anchor: str
+) -> list[dict[str, Any]]:
+    """Return both deltas of every curve against one of them, with both fits, as rows of a table.
+
+    Parameters
+    ----------
+    curves : mapping of str to (rates, qualities)
+        By name; `anchor` is one of them.
+
+    Returns
+    -------
+    list of dict
+        ``bd_rate_percent`` over ``quality_low`` to ``quality_high`` and ``bd_quality`` over ``rate_low`` to
+        ``rate_high`` (with the share ``*_covered`` of what either curve covers), None where refused; then
+        ``refused`` says why. ``dropped`` names the points that other points beat.
+    """
+    rows = []
+    for (name, (rates, qualities)), fit in product(curves.items(), get_args(Fit)):
+        if name == anchor:
+            continue
+        row: dict[str, Any] = {"anchor": anchor, "test": name, "fit": fit}
+        refused: dict[str, None] = {}  # an ordered set: both deltas may be refused for one reason
+        for delta, column, axis in (
+            (bd_rate, "bd_rate_percent", "quality"),
+            (bd_quality, "bd_quality", "rate"),
+        ):
+            try:
+                found = delta(clean(anchor, *curves[anchor]), clean(name, rates, qualities), fit)
+            except ResultsError as error:
+                refused[str(error)] = None
+                found = None
+            row |= {
+                column: found and found.value,
+                f"{axis}_low": found and found.low,
+                f"{axis}_high": found and found.high,
+                f"{axis}_covered": found and found.covered,
+            }
+            row["dropped"] = "; ".join(found.dropped) if found else row.get("dropped", "")
+        rows.append(row | {"refused": "; ".join(refused)})
+    return rows
 
 
 def _shared(

@@ -237,7 +237,9 @@ def spread(points: "pd.DataFrame") -> "pd.DataFrame":
             values = group[column].fillna(0.0) if column.startswith("bytes_") else group[column]
             row |= {column: values.mean(), f"{column}_min": values.min(), f"{column}_max": values.max()}
         rows.append(row)
-    return pd.DataFrame(rows).sort_values([*CURVE, "lambda"], kind="stable").reset_index(drop=True)
+    frame = pd.DataFrame(rows).sort_values([*CURVE, "lambda"], kind="stable").reset_index(drop=True)
+    frame.attrs["metric"] = str(points["metric"].iloc[0])
+    return frame
 
 
 def curve_name(row: "pd.Series[Any] | dict[str, Any]") -> str:
