@@ -114,7 +114,6 @@ def show(found: dict[str, pd.DataFrame]) -> None:
         "cr_published",
         "cr_cuts",
         "cr_everything",
-        "wall_s_mean",
     ]
     print(points[[column for column in columns if column in points]].to_string(index=False))
     print(found["estimated_actual"].to_string(index=False))

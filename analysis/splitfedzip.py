@@ -9,8 +9,8 @@ runs scenarios/papers/splitfedzip/ham10000-small.toml for
 
 two seeds each, and draws what ``rate_accuracy.py`` draws into the study's folder. Finished runs are kept and
 skipped: the study may be interrupted, extended (``--lambdas``, ``--seeds``, ``--updates``) and repeated at no cost.
-``--codecs`` also takes any other name in codecs/. ``--scenario`` runs the grid over another file, such as the full-scale
-ones beside the small.
+``--codecs`` also takes any other name in codecs/; ``--scenario`` runs the grid over another file, such as the full-scale
+one beside the small.
 """
 
 import argparse
@@ -30,7 +30,10 @@ from sfsim.results import Result
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ROOT / "scenarios" / "papers" / "splitfedzip" / "ham10000-small.toml"
 CODECS = ("nc", "zeros", "ms", "ae", "cheng-at")
-SLOTS = {"F": ("smashed_up", "smashed_down"), "G": ("gradient_up", "gradient_down")}
+SLOTS: dict[str, tuple[str, ...]] = {
+    "F": ("smashed_up", "smashed_down"),
+    "G": ("gradient_up", "gradient_down"),
+}
 SLOTS["FG"] = SLOTS["F"] + SLOTS["G"]
 LAMBDAS = (1.0, 16.0, 256.0, 4096.0)
 SEEDS = (1, 2)
