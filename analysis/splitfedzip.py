@@ -9,8 +9,8 @@ runs scenarios/papers/splitfedzip/ham10000-small.toml for
 
 two seeds each, and draws what ``rate_accuracy.py`` draws into the study's folder. Finished runs are kept and
 skipped: the study may be interrupted, extended (``--lambdas``, ``--seeds``, ``--updates``) and repeated at no cost.
-``--codecs`` also takes any other name in codecs/; ``--scenario`` runs the grid over another file, such as the full-scale
-one beside the small.
+``--codecs`` also takes any other name in codecs/; ``--scenario`` runs the grid over another file, such as a full-scale
+one beside the small. Codecs here are half as wide as published (``--channels 64``), as the cut is a quarter.
 """
 
 import argparse
@@ -61,8 +61,7 @@ def cell(options: argparse.Namespace, codec: str, scheme: str, value: float | No
         if value is not None:
             changes[f"codecs.{slot}.lambda_"] = value
             changes[f"codecs.{slot}.normalise"] = slot in SLOTS["G"]
-            if options.channels is not None:
-                changes[f"codecs.{slot}.channels"] = options.channels
+            changes[f"codecs.{slot}.channels"] = options.channels
     if value is not None:
         optimiser = {"kind": "adam", "learning_rate": options.codec_learning_rate}
         changes |= {"codec_training.optimiser": optimiser, "codec_training.update": options.updates}
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=("round", "epoch", "frozen", "ideal"),
         help="when codec weights travel",
     )
-    add("--channels", type=int, help="of learned codecs; default: as the codec's file says")
+    add("--channels", type=int, default=32, help="of learned codecs; published: 64")
     add(
         "--codec-learning-rate",
         type=float,

@@ -81,11 +81,10 @@ def clean(name: str, rates: Sequence[float], qualities: Sequence[float]) -> Curv
     ('x: 0.2 at 3 (0.3 needs 2)',)
     """
     points = sorted(zip(map(float, rates), map(float, qualities), strict=True), key=lambda p: (p[0], -p[1]))
-    wrong = [p for p in points if not (np.isfinite(p).all() and p[0] > 0)]
-    if wrong:
-        raise ResultsError(
-            f"{name}: found quality {wrong[0][1]:g} at rate {wrong[0][0]:g}, expected a rate above 0"
-        )
+    for rate, quality in points:
+        if not (np.isfinite(rate) and np.isfinite(quality) and rate > 0):
+            expected = "a number" if rate > 0 else "a rate above 0"
+            raise ResultsError(f"{name}: found quality {quality:g} at rate {rate:g}, expected {expected}")
     kept: list[tuple[float, float]] = []
     dropped = []
     for rate, quality in points:

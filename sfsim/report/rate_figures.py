@@ -48,7 +48,7 @@ def rate_accuracy(points: "pd.DataFrame") -> "Figure":
     with figure(11, 4.6, 1, len(panels), sharey=True) as (drawing, axes):
         for ax, (column, label, unit) in zip(axes[0], panels, strict=True):
             _curves(ax, points, column)
-            _lines(ax, points)
+            _lines(ax, points, column)
             ax.set(xscale="log", xlabel=label)
             if unit:
                 from matplotlib.ticker import EngFormatter
@@ -76,14 +76,16 @@ def _curves(ax: Any, points: "pd.DataFrame", column: str) -> None:
         ax.vlines(x, seen["test_min"], seen["test_max"], color=colour, linewidth=1, alpha=0.6)
 
 
-def _lines(ax: Any, points: "pd.DataFrame") -> None:
-    """Draw the accuracies that are no matter of rate: without communication, and without compression."""
+def _lines(ax: Any, points: "pd.DataFrame", column: str) -> None:
+    """Draw the accuracies to compare with, a ring at their own rate: no communication, and no compression."""
     silent, plain = points["codec"] == BASELINE, points["scheme"] == "NC"
     for rows, style, name in ((points[silent], ":", BASELINE), (points[plain & ~silent], "--", "NC (fp32)")):
         if len(rows):
             value, low, high = rows[["test", "test_min", "test_max"]].iloc[0]
             ax.axhline(value, color=_GREY, linestyle=style, linewidth=1.4, label=f"{name}: {value:.3f}")
             ax.axhspan(low, high, color=_GREY, alpha=0.12, linewidth=0)
+            if (rate := rows[column].iloc[0]) > 0:
+                ax.plot(rate, value, marker="o", color=_GREY, markerfacecolor="white", linestyle="")
 
 
 def _legend(drawing: "Figure", ax: Any) -> None:
