@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Party, Process
 
 if TYPE_CHECKING:
+    import simpy
+
     from sfsim.workload.work import Minibatch
 
 
@@ -24,6 +26,11 @@ class Client(Party):
     def __init__(self, *args: Any, u_shaped: bool, start_s: float = 0.0) -> None:
         super().__init__(*args)
         self.u_shaped, self.start_s = u_shaped, start_s
+        self._trained: dict[int, simpy.Event] = {}
+
+    def trained(self, round: int) -> simpy.Event:
+        """Return the event of this client's last step in a global round."""
+        return self._trained.setdefault(round, self.env.event())
 
     def receive_model(self, round: int, sender: str = FED_SERVER) -> Process:
         """Wait for the client-side model of a round and take it over."""
@@ -55,3 +62,5 @@ class Client(Party):
         """All minibatches of all local epochs of a global round."""
         for at in self.workload.plan(self.name, round):
             yield from self.train(at)
+        self.trained(round).succeed()
+        del self._trained[round]

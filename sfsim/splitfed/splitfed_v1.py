@@ -43,7 +43,9 @@ def main_server_process(parties: Parties) -> Process:
     server, schedule = parties.main_server, parties.schedule
     for round in schedule.rounds:
         selected = schedule.selected(round)
-        yield server.env.all_of([server.env.process(server.serve_round(name, round)) for name in selected])
+        ends = [parties.clients[name].trained(round) for name in selected] if server.after_clients else []
+        visits = [server.env.process(server.serve_round(name, round)) for name in selected]
+        yield server.env.all_of([*visits, *ends])
         yield from server.aggregate(selected, round)
         parties.referee.model_ready(round, "server-side")
 

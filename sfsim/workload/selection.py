@@ -40,7 +40,8 @@ class BestEpochs:
             Parts(**own.parts, **server.parts),
             setting.dataset.validation,
             setting.scenario.evaluation.batch_size,
-            loss=setting.scenario.loss,
+            lambda smashed, slot: setting.slots[slot].transmit(smashed),
+            setting.scenario.loss,
         )["loss"]
         held = self._best.get(client)
         # A NaN never wins, and the first epoch of a round always replaces the last round's best.
