@@ -101,8 +101,8 @@ def is_hard_enough(results: Sequence[Result]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, run the grid, write figures and tables."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--scenario", type=Path, default=SMALL)
@@ -132,7 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add("--jobs", type=int, default=2, help="runs at a time")
     add("--out", type=Path, default=Path("runs") / "splitfedzip", help="folder (default: runs/splitfedzip)")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the grid, write figures and tables."""
+    options = parse(arguments)
     runs = cells(options)
     study.run(runs, options.jobs, options.data_root)
     results = [Result(run.out) for run in runs]

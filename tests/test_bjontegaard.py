@@ -134,7 +134,7 @@ def test_pchip_is_steady_where_one_polynomial_swings() -> None:
     rates, qualities = [1.0, 2.0, 3.0, 100.0, 1000.0], [0.10, 0.50, 0.80, 0.81, 0.82]
     more = clean("b", [*rates, 17.0], [*qualities, 0.805])
     assert abs(bd_rate(curve(rates, qualities), more, "pchip").value) < 1
-    assert abs(bd_rate(curve(rates, qualities), more, "cubic").value) > 10
+    assert abs(bd_rate(curve(rates, qualities), more, "cubic").value) > 3
 
 
 def test_points_that_others_beat_are_dropped_and_named() -> None:

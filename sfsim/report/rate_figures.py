@@ -40,6 +40,8 @@ def rate_accuracy(points: "pd.DataFrame") -> "Figure":
         From `sfsim.report.rates.spread`. Points without lambda (NC, classical codecs) stand alone; the range over
         seeds is a thin cross, the no-communication baseline a dotted line, NC a dashed one.
     """
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
     panels = (
         ("published_bpp_t", "BPP-T as published (likelihoods)", ""),
         ("bpp_t", "BPP-T as sent (payload with header)", ""),
@@ -50,9 +52,8 @@ def rate_accuracy(points: "pd.DataFrame") -> "Figure":
             _curves(ax, points, column)
             _lines(ax, points, column)
             ax.set(xscale="log", xlabel=label)
+            ax.xaxis.set_minor_formatter(NullFormatter())
             if unit:
-                from matplotlib.ticker import EngFormatter
-
                 ax.xaxis.set_major_formatter(EngFormatter(unit=unit))
         axes[0, 0].set_ylabel(f"test {_metric(points)}")
         _legend(drawing, axes[0, 0])
@@ -211,6 +212,7 @@ def qualitative(results: Sequence["Result"], images: int = 4) -> "Figure":
                 )
                 ax.set(xticks=[], yticks=[])
                 ax.grid(visible=False)
+                ax.spines[:].set_visible(False)
                 if i == 0:
                     ax.set_title(title, fontsize=7.5, loc="center", fontweight="normal")
     return drawing
