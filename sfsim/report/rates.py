@@ -59,7 +59,7 @@ def describe(result: Result) -> dict[str, Any]:
     return {
         "scheme": scheme,
         "codec": BASELINE if all(silent) else codec,
-        "updates": _updates(scenario.get("codec_training", {})) if lambdas else "",
+        "updates": _updates(scenario) if lambdas else "",
         "lambda": lambdas[0] if lambdas else math.nan,
         "seed": str(scenario["seed"]),
     }
@@ -69,13 +69,21 @@ def _is_float32(codec: dict[str, Any]) -> bool:
     return codec["kind"] == "cast" and codec.get("dtype") == "float32"
 
 
-def _updates(training: dict[str, Any]) -> str:
-    """When codec weights travel, in words; a free exchange is marked wherever it is shown."""
-    policy = str(training.get("update", "round"))
-    if every := training.get("update_every_minibatches"):
-        policy = f"{every} minibatches"
-    free = policy == "ideal" or "free-updates" in training.get("as_published", ())
-    return f"{policy} (free)" if free else policy
+def _updates(scenario: dict[str, Any]) -> str:
+    """When codec weights travel, in words, and what else makes another curve; free exchange is marked as such."""
+    training: dict[str, Any] = scenario.get("codec_training", {})
+    every, until = training.get("update_every_minibatches"), training.get("freeze_after_round")
+    words = f"{every} minibatches" if every else str(training.get("update", "round"))
+    switches = list(training.get("as_published", ()))
+    if words == "ideal" or "free-updates" in switches:
+        words += " (free)"
+    if until is not None:
+        words += f", frozen after round {until}"
+    if any("weights" in scenario["codecs"].get(slot, {}) for slot in SLOTS):
+        words += ", trained before"
+    if others := [switch for switch in switches if switch != "free-updates"]:
+        words += f", as published: {', '.join(others)}"
+    return words
 
 
 def pixels(result: Result) -> int:

@@ -114,11 +114,11 @@ class Result:
 
     @property
     def metric(self) -> str:
-        """The headline metric: the target's, or else the first on the validation split that is no loss."""
+        """The headline metric: the target's, or else accuracy or mji where measured, or else the loss."""
         if self.summary["target"]:
             return str(self.summary["target"]["metric"])
         names = self.evaluations.query("split == 'validation' and client == ''")["metric"]
-        return next((str(name) for name in names if name != "loss"), "loss")
+        return next((str(name) for name in names if name in ("accuracy", "mji")), "loss")
 
     def time_to(self, target: "Target | float | None" = None) -> TimeToTarget:
         """Return when the run reached `target` on the validation split with the codec on.
