@@ -12,22 +12,20 @@ the network. Only the clock differs.
 """
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sfsim.errors import ConfigError, ResultsError, SfsimError
+from sfsim import study
+from sfsim.errors import ConfigError, SfsimError
 from sfsim.report.style import COLOURS, figure, save
 from sfsim.report.timeline import one_round_of_each
 from sfsim.results import Result
-from sfsim.scenario import Scenario, load
+from sfsim.scenario import load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,82 +35,36 @@ ACCESSES = ("round-robin", "proportional-fair", "private")
 CODECS = ("fp32", "int8", "topk-4pct")
 
 
-@dataclass(frozen=True)
-class Case:
-    """One run of the study."""
-
-    scenario: Path
-    codec: Path
-    access: str
-    out: Path
-    changes: dict[str, Any] = field(default_factory=dict)
-
-    def load(self) -> Scenario:
-        """Return the scenario of this run: every cell has the access, every slot the codec."""
-        plain = load(self.scenario, self.changes)
-        if not plain.cell:
-            raise ConfigError(f"{self.scenario}, cell", "nothing", "a radio cell, [cell.NAME]")
-        if plain.target is None:
-            raise ConfigError(f"{self.scenario}, target", "nothing", "a target to measure the time to")
-        slots = ["smashed_up", "gradient_down"] + ["smashed_down", "gradient_up"] * plain.u_shaped
-        changes: dict[str, Any] = {f"codecs.{slot}": str(self.codec.resolve()) for slot in slots}
-        changes |= {f"cell.{name}.access": self.access for name in plain.cell}
-        scenario = load(self.scenario, self.changes | changes)
-        assert scenario.target is not None
-        return replace(scenario, target=replace(scenario.target, stop=True))
+def case(scenario: Path, codec: Path, access: str, folder: Path, changes: dict[str, Any]) -> study.Cell:
+    """Return the run in which every cell has the access and every slot the codec; it ends at the target."""
+    plain = load(scenario, changes)
+    if not plain.cell:
+        raise ConfigError(f"{scenario}, cell", "nothing", "a radio cell, [cell.NAME]")
+    if plain.target is None:
+        raise ConfigError(f"{scenario}, target", "nothing", "a target to measure the time to")
+    slots = ["smashed_up", "gradient_down"] + ["smashed_down", "gradient_up"] * plain.u_shaped
+    changes = changes | {f"codecs.{slot}": str(codec.resolve()) for slot in slots} | {"target.stop": True}
+    changes |= {f"cell.{name}.access": access for name in plain.cell}
+    labels = {"codec": codec.stem, "access": access}
+    return study.Cell(scenario, folder / f"{codec.stem}-{access}", changes, labels)
 
 
-def run_case(case: Case) -> str:
-    """Run one case in a process of its own; return the error, if any, as text."""
-    from sfsim import simulation
-
-    try:
-        simulation.run(case.load(), out=case.out, jobs=1)
-    except SfsimError as error:  # as text: an error with a constructor of its own does not cross processes
-        return str(error)
-    return ""
-
-
-def run(cases: Sequence[Case], jobs: int) -> None:
-    """Run what is not there yet, `jobs` at a time; another configuration's run is refused."""
-    todo = []
-    for case in cases:
-        if not (case.out / "summary.json").exists():
-            todo.append(case)
-        elif Result(case.out).scenario != case.load().to_table():
-            raise ResultsError(f"{case.out}: holds a run of another configuration; give another --out")
-    print(f"{len(cases)} runs, {len(cases) - len(todo)} of them already there", file=sys.stderr)
-    # Processes start afresh: a fork of a process that has loaded torch may hang.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(run_case, case): case for case in todo}
-        for number, future in enumerate(as_completed(futures), 1):
-            case, error = futures[future], future.result()
-            if error:
-                pool.shutdown(cancel_futures=True)
-                raise ResultsError(f"{case.out.name}: {error}")
-            print(f"{number}/{len(todo)}: {case.out.name}", file=sys.stderr)
+def measure(result: Result) -> dict[str, Any]:
+    """Return the columns of a run."""
+    reached, times = result.time_to(), result.rounds["time_s"]
+    return {
+        "round_s": float(times.iloc[-1] / len(times)),
+        "reached": reached.reached,
+        "time_s": reached.time_s,
+        "round": reached.round,
+        "best": reached.best,
+        "last_time_s": reached.last_time_s,
+    }
 
 
-def table(cases: Sequence[Case]) -> pd.DataFrame:
+def table(cells: Sequence[study.Cell]) -> pd.DataFrame:
     """Return one row per run; `against_private` is how many times longer it takes than with private links."""
-    rows = []
-    for case in cases:
-        result = Result(case.out)
-        reached = result.time_to()
-        times = result.rounds["time_s"]
-        rows.append(
-            {
-                "codec": case.codec.stem,
-                "access": case.access,
-                "round_s": float(times.iloc[-1] / len(times)),
-                "reached": reached.reached,
-                "time_s": reached.time_s,
-                "round": reached.round,
-                "best": reached.best,
-                "last_time_s": reached.last_time_s,
-            }
-        )
-    frame = pd.DataFrame(rows)
+    frame = study.table(cells, measure)
     private = frame[frame["access"] == "private"].set_index("codec")["round_s"]
     frame["against_private"] = frame["round_s"] / frame["codec"].map(private)
     return frame
@@ -157,12 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     changes = {} if options.rounds is None else {"global_rounds": options.rounds}
     cases = [
-        Case(options.scenario, codec, access, options.out / f"{codec.stem}-{access}", changes)
+        case(options.scenario, codec, access, options.out, changes)
         for codec, access in product(codecs, options.access)
     ]
-    run(cases, options.jobs)
+    study.run(cases, options.jobs)
     rows = table(cases)
-    rows.to_csv(options.out / "cell_schedulers.csv", index=False)
+    study.write_table(rows, options.out / "cell_schedulers")
     first = Result(cases[0].out)
     target = first.time_to().target
     save(
@@ -170,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out / "cell_schedulers.png",
         "png",
     )
-    shown = {case.access: Result(case.out) for case in cases if case.codec == codecs[0]}
+    shown = {str(c.labels["access"]): Result(c.out) for c in cases if c.labels["codec"] == codecs[0].stem}
     save(one_round_of_each(shown, options.round), options.out / "cell_round.png", "png")
     print(rows.to_string(index=False))
     print(f"figures: {options.out / 'cell_schedulers.png'}, {options.out / 'cell_round.png'}")

@@ -12,10 +12,8 @@ gives the mean, a trace is scaled, a plain link gets the rate. Latency, loss and
 """
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sfsim import study
 from sfsim.channel import Channel, Constant, Trace
-from sfsim.errors import ConfigError, ResultsError, SfsimError
+from sfsim.errors import ConfigError, SfsimError
 from sfsim.network.declarations import Link
 from sfsim.report.style import COLOURS, MARKERS, figure, save
 from sfsim.results import Result, kaplan_meier_quantile
@@ -41,22 +40,14 @@ SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run of the study."""
+class Cell(study.Cell):
+    """One run of the study: every client's uplink at a mean rate."""
 
-    scenario: Path
-    codec: Path
-    rate_bps: float
-    seed: int
-    out: Path
+    rate_bps: float = 0.0
 
     def load(self) -> Scenario:
         """Return the scenario of this run."""
-        slots = ["smashed_up", "gradient_down"]
-        if load(self.scenario).u_shaped:
-            slots += ["smashed_down", "gradient_up"]
-        overrides: dict[str, Any] = {f"codecs.{slot}": str(self.codec) for slot in slots}
-        scenario = load(self.scenario, overrides | {"seed": self.seed})
+        scenario = super().load()
         if scenario.target is None:
             raise ConfigError(f"{self.scenario}, target", "nothing", "a target to measure the time to")
         groups = []
@@ -89,64 +80,31 @@ def mean_rate_bps(channel: Channel, pieces: int = 4096) -> float:
     return bits / time_s
 
 
-def run_cell(cell: Cell) -> str:
-    """Run one cell in a process of its own; return the error, if any, as text."""
-    from sfsim import simulation
-
-    try:
-        simulation.run(cell.load(), out=cell.out, jobs=1)
-    except SfsimError as error:  # as text: an error with a constructor of its own does not cross processes
-        return str(error)
-    return ""
-
-
-def is_done(cell: Cell) -> bool:
-    """Whether the run directory of the cell is there; another configuration's is refused."""
-    if not (cell.out / "summary.json").exists():
-        return False
-    if Result(cell.out).scenario != cell.load().to_table():
-        raise ResultsError(f"{cell.out}: holds a run of another configuration; give another --out")
-    return True
+def cell(scenario: Path, codec: Path, rate_bps: float, seed: int, folder: Path) -> Cell:
+    """Return the run of one codec, rate and seed."""
+    slots = ["smashed_up", "gradient_down"]
+    if load(scenario).u_shaped:
+        slots += ["smashed_down", "gradient_up"]
+    changes: dict[str, Any] = {f"codecs.{slot}": str(codec) for slot in slots} | {"seed": seed}
+    labels = {"codec": codec.stem, "uplink_bps": rate_bps, "seed": seed}
+    out = folder / f"{codec.stem}-{rate_bps / 1e6:g}Mbps-seed{seed}"
+    return Cell(scenario, out, changes, labels, rate_bps)
 
 
-def run(cells: Sequence[Cell], jobs: int) -> None:
-    """Run what is not there yet, `jobs` at a time."""
-    todo = [cell for cell in cells if not is_done(cell)]
-    print(f"{len(cells)} runs, {len(cells) - len(todo)} of them already there", file=sys.stderr)
-    # Processes start afresh: a fork of a process that has loaded torch may hang.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(run_cell, cell): cell for cell in todo}
-        for number, future in enumerate(as_completed(futures), 1):
-            cell, error = futures[future], future.result()
-            if error:
-                pool.shutdown(cancel_futures=True)
-                raise ResultsError(f"{cell.out.name}: {error}")
-            print(f"{number}/{len(todo)}: {cell.out.name}", file=sys.stderr)
-
-
-def table(cells: Sequence[Cell]) -> pd.DataFrame:
-    """Return one row per run; a missed target has no `time_s` and was watched for until `last_time_s`."""
-    rows = []
-    for cell in cells:
-        result = Result(cell.out)
-        reached = result.time_to()
-        rows.append(
-            {
-                "codec": cell.codec.stem,
-                "uplink_bps": cell.rate_bps,
-                "seed": cell.seed,
-                "reached": reached.reached,
-                "time_s": reached.time_s,
-                "round": reached.round,
-                "target": reached.target,
-                "best": reached.best,
-                "last_time_s": reached.last_time_s,
-                "diverged": reached.diverged,
-                "wire_bytes_up": result.summary["wire_bytes"]["up"],
-                "wire_bytes_down": result.summary["wire_bytes"]["down"],
-            }
-        )
-    return pd.DataFrame(rows)
+def measure(result: Result) -> dict[str, Any]:
+    """Return the columns of a run; a missed target has no `time_s` and was watched for until `last_time_s`."""
+    reached = result.time_to()
+    return {
+        "reached": reached.reached,
+        "time_s": reached.time_s,
+        "round": reached.round,
+        "target": reached.target,
+        "best": reached.best,
+        "last_time_s": reached.last_time_s,
+        "diverged": reached.diverged,
+        "wire_bytes_up": result.summary["wire_bytes"]["up"],
+        "wire_bytes_down": result.summary["wire_bytes"]["down"],
+    }
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -237,13 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in options.codecs
     ]
     cells = [
-        Cell(options.scenario, codec, 1e6 * rate, seed, options.out / f"{codec.stem}-{rate:g}Mbps-seed{seed}")
+        cell(options.scenario, codec, 1e6 * rate, seed, options.out)
         for codec, rate, seed in product(codecs, options.rates, options.seeds)
     ]
-    run(cells, options.jobs)
-    rows = table(cells)
+    study.run(cells, options.jobs)
+    rows = study.table(cells, measure)
     points = summarise(rows)
-    rows.to_csv(options.out / "codec_choice.csv", index=False)
+    study.write_table(rows, options.out / "codec_choice")
     points.to_csv(options.out / "codec_choice_summary.csv", index=False)
     first = Result(cells[0].out)
     seeds = f"{len(options.seeds)} seeds" if len(options.seeds) > 1 else "1 seed"

@@ -104,6 +104,7 @@ def run(
         environment=_environment(device, jobs, started_s),
         target=scenario.target,
         notes=[*notes, *worlds.notes(scenario, world)],
+        predictions=world.workload.predictions,
     )
     return Result(written)
 

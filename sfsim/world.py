@@ -150,6 +150,7 @@ def _start(
         ledger,
         u_shaped=u_shaped,
         one_model=protocol.ONE_SERVER_MODEL,
+        after_clients=scenario.aggregate == "best-validation",
     )
     fed_server = FedServer(
         FED_SERVER, *common, fed_device, workload, ledger, multicast=not why_unicast(scenario)

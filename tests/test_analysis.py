@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from synthetic_run import Target, ledger, run_directory
 
 from sfsim.channel import Constant, RayleighBlock, Trace
-from sfsim.errors import ConfigError, ResultsError
+from sfsim.errors import ConfigError
 from sfsim.network.declarations import Link
 from sfsim.results import Result, write
 
@@ -51,8 +50,8 @@ def test_bytes_on_the_wire(tmp_path: Path) -> None:
 
 def cell(tmp_path: Path, **changes: Any) -> codec_choice.Cell:
     """One cell of the codec study."""
-    whole = codec_choice.Cell(QUICKSTART, INT8, 2e6, 5, tmp_path / "cell")
-    return replace(whole, **changes)
+    settings = {"scenario": QUICKSTART, "codec": INT8, "rate_bps": 2e6, "seed": 5} | changes
+    return codec_choice.cell(**settings, folder=tmp_path)
 
 
 def test_a_cell_sets_codec_rate_and_seed_and_nothing_else(tmp_path: Path) -> None:
@@ -86,16 +85,6 @@ def test_every_kind_of_uplink_gets_the_mean_rate(tmp_path: Path) -> None:
         assert len(ratios) == 1
     for plain in (Link(latency_s=0.1, rate_bps=7e6), Link(latency_s=0.1, channel=Constant(rate_bps=7e6))):
         assert codec_choice.with_mean_rate(plain, 5e5) == Link(latency_s=0.1, rate_bps=5e5)
-
-
-def test_what_is_done_is_skipped_and_another_configuration_refused(tmp_path: Path) -> None:
-    one = cell(tmp_path)
-    assert not codec_choice.is_done(one)
-    table = one.load().to_table()
-    write(one.out, ledger(), scenario_table=table, scenario_hash="h", environment={}, target=Target())
-    assert codec_choice.is_done(one)
-    with pytest.raises(ResultsError, match=r"cell: holds a run of another configuration; give another --out"):
-        codec_choice.is_done(replace(one, rate_bps=3e6))
 
 
 def test_missed_targets_are_censored_and_never_averaged() -> None:
@@ -132,10 +121,9 @@ def test_the_whole_study_from_runs_that_are_there(tmp_path: Path) -> None:
         str(tmp_path),
     ]
     for (codec, gain), rate, seed in product(((FP32, 0.25), (INT8, 0.1)), (1.0, 10.0), (1, 2)):
-        out = tmp_path / f"{codec.stem}-{rate:g}Mbps-seed{seed}"
-        table = codec_choice.Cell(QUICKSTART, codec, 1e6 * rate, seed, out).load().to_table()
-        book = ledger(gain=gain)
-        write(out, book, scenario_table=table, scenario_hash="h", environment={}, target=Target())
+        one = codec_choice.cell(QUICKSTART, codec, 1e6 * rate, seed, tmp_path)
+        table, book = one.load().to_table(), ledger(gain=gain)
+        write(one.out, book, scenario_table=table, scenario_hash="h", environment={}, target=Target())
     codec_choice.main(arguments)
     assert len(pd.read_csv(tmp_path / "codec_choice.csv")) == 8
     points = pd.read_csv(tmp_path / "codec_choice_summary.csv")

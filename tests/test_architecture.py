@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "world": {"scenario", "splitfed", "network", "workload", "device", "learning", "codec"},
     "results": {"scenario"},
     "report": {"results"},
+    "study": {"results", "scenario", "simulation"},
     "simulation": {"world", "results", "scenario", "learning", "workload"},
 }
 NEVER = {

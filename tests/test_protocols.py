@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from worlds import ACCESS, FAST, clients, finished, scenario
+from worlds import ACCESS, FAST, clients, coded, finished, scenario
 
+from sfsim.codec import Zeros
 from sfsim.errors import ConfigError
 from sfsim.learning.averaging import fedavg
 from sfsim.learning.cut import Parts
+from sfsim.network.declarations import Link
 from sfsim.scenario import ClientGroup, Evaluation, FedServer, Server
 
 
@@ -170,6 +172,43 @@ def test_best_validation_hands_on_the_best_epoch(monkeypatch: pytest.MonkeyPatch
     models = finished(declared).workload.models
     handed_on = [*models.client_side.values(), *models.server_side.values()]
     assert [all(map(torch.equal, epoch, handed_on)) for epoch in seen] == [False, False, True, False]
+
+
+def test_best_validation_does_not_depend_on_the_network() -> None:
+    """The last epoch ends with the client's step, which slow downlinks delay to long after the server's."""
+    halves = []
+    for rate_bps in (1e9, 1e4):
+        declared = scenario(
+            clients=clients(2, downlink=Link(rate_bps=rate_bps, latency_s=0.01)),
+            aggregate="best-validation",
+            validation_fraction=0.2,
+            local_epochs=1,
+        )
+        models = finished(declared).workload.models
+        halves.append([*models.client_side.values(), *models.server_side.values()])
+    assert all(map(torch.equal, *halves))
+
+
+def test_the_best_epoch_is_chosen_with_the_codec_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sfsim.workload import selection
+
+    sent = []
+
+    def watched(*given: object, **named: object) -> dict[str, float]:
+        transmit = given[3]
+        sent.append(transmit(torch.ones(2, 3), "smashed_up"))
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(selection, "evaluate", watched)
+    declared = scenario(
+        clients=clients(1),
+        codecs=coded(Zeros(), "smashed_up"),
+        aggregate="best-validation",
+        validation_fraction=0.2,
+        global_rounds=1,
+    )
+    finished(declared)
+    assert len(sent) == 1 and torch.equal(sent[0], torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize(

@@ -52,17 +52,14 @@ def evaluate(
     if len(examples) == 0:
         raise ValueError("no examples to evaluate")
     device = next(parts.front_end.parameters()).device
-    send = transmit or (lambda smashed, slot: smashed)
+    send = transmit or _unchanged
     loss_sum, correct, jaccard = 0.0, 0, MeanJaccard()
     with ExitStack() as stack:
         for part in parts if eval_mode else ():
             stack.enter_context(_eval_mode(part))
         for start in range(0, len(examples), batch_size):
             x, targets = examples.batch(slice(start, start + batch_size), device)
-            smashed, skips = parts.front_end(x)
-            logits, _ = parts.server_side(send(smashed, "smashed_up"))
-            if parts.back_end is not None:
-                logits, _ = parts.back_end(send(logits, "smashed_down"), skips)
+            logits = _logits(parts, x, send)
             loss_sum += loss_function(loss)(logits, targets).item() * len(targets)
             prediction = logits.argmax(1)
             if targets.ndim == 1:
@@ -73,6 +70,27 @@ def evaluate(
     metric = "accuracy" if targets.ndim == 1 else "mji"
     value = correct / len(examples) if targets.ndim == 1 else jaccard.mean()
     return {"loss": mean_loss, metric: math.nan if math.isnan(mean_loss) else value}
+
+
+@torch.no_grad()
+def predict(parts: Parts, inputs: Tensor, transmit: Callable[[Tensor, str], Tensor] | None = None) -> Tensor:
+    """Return the classes that a model in eval mode gives to `inputs`, int64 (N,) or (N, H, W); see `evaluate`."""
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(_eval_mode(part))
+        return _logits(parts, inputs, transmit or _unchanged).argmax(1)
+
+
+def _unchanged(smashed: Tensor, slot: str) -> Tensor:
+    return smashed
+
+
+def _logits(parts: Parts, inputs: Tensor, send: Callable[[Tensor, str], Tensor]) -> Tensor:
+    smashed, skips = parts.front_end(inputs)
+    logits, _ = parts.server_side(send(smashed, "smashed_up"))
+    if parts.back_end is not None:
+        logits, _ = parts.back_end(send(logits, "smashed_down"), skips)
+    return logits
 
 
 class MeanJaccard:

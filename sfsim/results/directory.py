@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from itertools import accumulate
@@ -24,6 +24,8 @@ from sfsim.ledger import (
 from sfsim.results.result import Result
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfsim.scenario import Target
 
 _TABLES = {
@@ -104,6 +106,7 @@ def write(
     environment: dict[str, Any],
     target: "Target | None" = None,
     notes: Sequence[str] = (),
+    predictions: "Mapping[str, np.ndarray] | None" = None,
 ) -> Path:
     """Write a run directory, whole or not at all, and return its path.
 
@@ -124,6 +127,8 @@ def write(
         What `summary.json` measures the time to.
     notes : sequence of str
         What the reader has to know, such as configured effects that never happened.
+    predictions : mapping of str to array, optional
+        Test examples and what the model makes of them; see `Result.predictions`.
 
     Raises
     ------
@@ -147,6 +152,10 @@ def write(
         columns = _rounds(ledger)
         types = {c: int if c == "round" or "bytes" in c else float for c in columns}
         _write_parquet(partial / "rounds.parquet", columns, types)
+        if predictions:
+            import numpy as np
+
+            np.savez_compressed(partial / "predictions.npz", **predictions)
         _write_json(partial / "scenario.json", scenario_table)
         _write_json(partial / "environment.json", environment)
         summary = {"name": name, "scenario_hash": scenario_hash, **_summary(ledger), "notes": list(notes)}

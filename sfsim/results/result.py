@@ -1,6 +1,7 @@
 """Result: a finished run, read lazily from its directory."""
 
 import json
+import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from sfsim.errors import ConfigError, ResultsError
 from sfsim.results.target import TimeToTarget, time_to
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from sfsim.scenario import Target
@@ -91,13 +93,32 @@ class Result:
         """One row per evaluation of the global model: when, every metric, and the bytes until then."""
         return self._read("rounds")
 
+    @cached_property
+    def predictions(self) -> "dict[str, np.ndarray]":
+        """The first test examples of a run with ``evaluation.keep_predictions``.
+
+        ``inputs`` (N, C, H, W), ``targets`` and ``predictions`` (N,) or (N, H, W), the latter uint8.
+        """
+        import numpy as np
+
+        path = self.directory / "predictions.npz"
+        try:
+            with np.load(path) as arrays:
+                return dict(arrays)
+        except FileNotFoundError:
+            raise ResultsError(
+                f"{self.directory}: kept no predictions, expected a run with evaluation.keep_predictions above 0"
+            ) from None
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise ResultsError(f"{path}: cannot be read ({error})") from None
+
     @property
     def metric(self) -> str:
-        """The headline metric: the target's, or else the first on the validation split that is no loss."""
+        """The headline metric: the target's, or else accuracy or mji where measured, or else the loss."""
         if self.summary["target"]:
             return str(self.summary["target"]["metric"])
         names = self.evaluations.query("split == 'validation' and client == ''")["metric"]
-        return next((str(name) for name in names if name != "loss"), "loss")
+        return next((str(name) for name in names if name in ("accuracy", "mji")), "loss")
 
     def time_to(self, target: "Target | float | None" = None) -> TimeToTarget:
         """Return when the run reached `target` on the validation split with the codec on.

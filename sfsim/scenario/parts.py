@@ -425,12 +425,16 @@ class Evaluation:
         Also without the codecs, in a column of its own.
     batch_size : int
         Examples evaluated at a time.
+    keep_predictions : int
+        Keep that many test examples with what the last model evaluated makes of them, codec on
+        (``predictions.npz``).
     """
 
     every_rounds: Count = 1
     per_client: bool = False
     codec_off: bool = True
     batch_size: Count = 256
+    keep_predictions: Whole = 0
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Party, Process
 from sfsim.workload.work import Minibatch
+
+if TYPE_CHECKING:
+    import simpy
 
 
 class Client(Party):
@@ -23,6 +26,11 @@ class Client(Party):
     def __init__(self, *args: Any, u_shaped: bool, start_s: float = 0.0) -> None:
         super().__init__(*args)
         self.u_shaped, self.start_s = u_shaped, start_s
+        self._trained: dict[int, simpy.Event] = {}
+
+    def trained(self, round: int) -> simpy.Event:
+        """Return the event of this client's last step in a global round."""
+        return self._trained.setdefault(round, self.env.event())
 
     def receive_model(self, round: int, sender: str = FED_SERVER) -> Process:
         """Wait for the client-side model of a round and take it over."""
@@ -66,3 +74,5 @@ class Client(Party):
             yield from self.receive_codecs(
                 MAIN_SERVER, self.name, at, round, swapped(self.name, at, "server")
             )
+        self.trained(round).succeed()
+        del self._trained[round]

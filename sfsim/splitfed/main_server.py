@@ -21,11 +21,13 @@ class MainServer(Party):
         Two cuts: smashed data go back down, and the gradient comes from the client.
     one_model : bool
         All clients share one server-side model, so a U-shaped visit holds it from forward to backward.
+    after_clients : bool
+        Copies are averaged after the clients' last steps: which epoch validated best is known only then.
     """
 
-    def __init__(self, *args: Any, u_shaped: bool, one_model: bool) -> None:
+    def __init__(self, *args: Any, u_shaped: bool, one_model: bool, after_clients: bool) -> None:
         super().__init__(*args)
-        self.u_shaped, self.one_model = u_shaped, one_model
+        self.u_shaped, self.one_model, self.after_clients = u_shaped, one_model, after_clients
 
     def serve(self, client: str, at: Minibatch, message: Message | None = None) -> Process:
         """One minibatch of one client: forward, backward, gradient down, optimiser step.

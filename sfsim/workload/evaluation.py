@@ -10,11 +10,13 @@ import torch
 
 from sfsim.learning.averaging import is_batch_norm_statistic
 from sfsim.learning.cut import Parts
-from sfsim.learning.metrics import evaluate
+from sfsim.learning.metrics import evaluate, predict
 from sfsim.workload.replica import Replica, State, load
 from sfsim.workload.work import Measured
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfsim.learning.dataset import Examples
     from sfsim.workload.coding import Slot
     from sfsim.workload.learned.passage import Passage
@@ -43,6 +45,7 @@ class Evaluations:
         self._parts = Parts(**self._named)
         self._halves: dict[tuple[int, str], dict[str, State]] = {}
         self._codec_states: dict[tuple[int, str], State] = {}
+        self.predictions: dict[str, np.ndarray] = {}
 
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model, as it is now; per client where statistics are local."""
@@ -81,6 +84,7 @@ class Evaluations:
             for row in self._measure(wanted.codec_off, wanted.per_client, passages):
                 key = (row.split, row.codec, row.metric, row.client)
                 sums[key] = sums.get(key, 0.0) + share * row.value
+        self._keep_predictions(wanted.keep_predictions, passages)
         rows += [
             Measured(split, codec, metric, value, who) for (split, codec, metric, who), value in sums.items()
         ]
@@ -150,6 +154,20 @@ class Evaluations:
             return found | bpp
 
         return measure
+
+    def _keep_predictions(self, count: int, passages: dict[str, Slot | Passage]) -> None:
+        """Keep what the model makes of the first test examples (local statistics: the last client's model)."""
+        examples = self._setting.dataset.test[:count]
+        if len(examples):
+            inputs, _ = examples.batch(slice(None), self._setting.device)
+            self.predictions = {
+                "inputs": examples.stored_inputs.numpy(),
+                "targets": examples.stored_targets.numpy(),
+                "predictions": predict(self._parts, inputs, lambda x, slot: passages[slot].transmit(x).tensor)
+                .to(torch.uint8)
+                .cpu()
+                .numpy(),
+            }
 
     def _train_loss(self, round: int) -> Measured:
         losses = [

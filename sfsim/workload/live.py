@@ -16,6 +16,9 @@ from sfsim.workload.work import Measured, Minibatch, Work
 if TYPE_CHECKING:
     from sfsim.workload.learned.updates import CodecUpdates
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 class LiveWorkload:
     """What the parties of a live run ask; the work is in `Training`, `Models` and `Evaluations`."""
@@ -70,6 +73,11 @@ class LiveWorkload:
         if self.codecs:
             self.codecs.settle("client" if half == "client-side" else "server", round)
         self._evaluations.keep(half, round, client)
+
+    @property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The first test examples, and what the model of the last evaluation makes of them."""
+        return self._evaluations.predictions
 
     def evaluate(self, round: int) -> list[Measured]:
         """Measure the global model of a round."""

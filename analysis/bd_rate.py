@@ -1,0 +1,102 @@
+"""How much rate does one codec save against another at equal accuracy? Bjontegaard's deltas, or why there are none.
+
+    python analysis/bd_rate.py runs/splitfedzip --out figures
+    python analysis/bd_rate.py --csv points.csv --anchor "F AE"
+
+reads run directories or folders of them (curves over lambda, mean over seeds; the anchor of each scheme is its AE), or
+a CSV with the columns curve, rate, quality, and writes ``bd_rate.csv``. A pair of curves is refused, with the reason,
+when fewer than four points of a curve are left or the curves do not overlap.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sfsim.errors import ConfigError, SfsimError
+from sfsim.report.bjontegaard import compare
+from sfsim.report.rates import curve_name, find_runs, point, spread
+
+RATES = ("published_bpp_t", "bpp_t", "payload_bytes")
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def from_csv(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Read curves by name from a CSV with the columns curve, rate, quality."""
+    try:
+        rows = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            str(path), f"no table ({error})", "a CSV with the columns curve, rate, quality"
+        ) from None
+    if missing := {"curve", "rate", "quality"} - set(rows):
+        raise ConfigError(str(path), f"no column {min(missing)}", "the columns curve, rate, quality")
+    return {
+        str(name): (group["rate"].tolist(), group["quality"].tolist())
+        for name, group in rows.groupby("curve", sort=False)
+    }
+
+
+def from_points(points: pd.DataFrame, rate: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Return the curves over lambda among points of `sfsim.report.rates.spread`, test accuracy over one rate."""
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for _, row in points[points["lambda"].notna()].iterrows():
+        rates, qualities = curves.setdefault(curve_name(row), ([], []))
+        rates.append(row[rate])
+        qualities.append(row["test"])
+    return curves
+
+
+def table(points: pd.DataFrame, anchor: str | None = None) -> pd.DataFrame:
+    """Return the deltas of every curve against its anchor, on every rate axis."""
+    rows = []
+    for rate in RATES:
+        curves = from_points(points, rate)
+        for first in dict.fromkeys(anchor or _anchor_of(name, curves) for name in curves):
+            same = {
+                name: curve for name, curve in curves.items() if anchor or _anchor_of(name, curves) == first
+            }
+            rows += [{"rate": rate, **row} for row in compare(same, _known(first, curves))]
+    return pd.DataFrame(rows)
+
+
+def _anchor_of(name: str, curves: Curves) -> str:
+    """The AE of the same scheme where there is one, else the scheme's first curve."""
+    scheme = name.split()[0]
+    mine = [other for other in curves if other.split()[0] == scheme]
+    return f"{scheme} ae" if f"{scheme} ae" in mine else mine[0]
+
+
+def _known(anchor: str, curves: Curves) -> str:
+    if anchor not in curves:
+        raise ConfigError("--anchor", repr(anchor), f"one of: {', '.join(curves)}")
+    return anchor
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="run directories, or folders of them")
+    parser.add_argument("--csv", type=Path, help="instead: a table with the columns curve, rate, quality")
+    parser.add_argument("--anchor", help="curve that the others are compared with; default: see above")
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    options = parser.parse_args(arguments)
+    if bool(options.runs) == bool(options.csv):
+        raise ConfigError("bd_rate", "both" if options.csv else "nothing", "run directories, or --csv")
+    if options.csv:
+        curves = from_csv(options.csv)
+        rows = pd.DataFrame(compare(curves, _known(options.anchor or next(iter(curves)), curves)))
+    else:
+        rows = table(spread(pd.DataFrame([point(run) for run in find_runs(options.runs)])), options.anchor)
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(options.out / "bd_rate.csv", index=False)
+    print(rows.to_string(index=False) if len(rows) else "no two curves to compare")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SfsimError as error:
+        sys.exit(f"error: {error}")
