@@ -1,6 +1,7 @@
 """Scenario: everything that decides a run, as one frozen value; `load` reads it from TOML."""
 
 from sfsim.scenario.codec_training import CodecTraining
+from sfsim.scenario.gradient_gate import AdaptiveGate, AnyGate, StaticGate
 from sfsim.scenario.graph import build_graph
 from sfsim.scenario.loading import load
 from sfsim.scenario.parts import (
@@ -27,6 +28,8 @@ from sfsim.scenario.schema import json_schema
 __all__ = [
     "FED_SERVER",
     "MAIN_SERVER",
+    "AdaptiveGate",
+    "AnyGate",
     "AnyTopology",
     "ClientGroup",
     "CodecTraining",
@@ -42,6 +45,7 @@ __all__ = [
     "Seeds",
     "Server",
     "Star",
+    "StaticGate",
     "Target",
     "build_graph",
     "json_schema",

@@ -137,6 +137,8 @@ def _check_codecs(scenario: "Scenario") -> None:
                 "'weights', because in 'sl' a client hands its codecs to one that holds no reference to them"
             )
             raise misfit(("codec_training", "update_codec", "of"), "'delta'", expected)
+    if scenario.gradient_gate is not None and scenario.local_steps is not None:
+        raise misfit("gradient_gate", "local_steps", "local_epochs beside a gate, which counts epochs")
     for slot in U_SHAPE_SLOTS:
         codec = getattr(scenario.codecs, slot)
         if codec is not None and not scenario.u_shaped:

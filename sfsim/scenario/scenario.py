@@ -12,6 +12,7 @@ from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid,
 from sfsim.network.cell import AnyCell
 from sfsim.scenario.checks import check
 from sfsim.scenario.codec_training import CodecTraining
+from sfsim.scenario.gradient_gate import AnyGate
 from sfsim.scenario.parts import (
     AnyTopology,
     ClientGroup,
@@ -87,6 +88,8 @@ class Scenario:
         What the messages are encoded with.
     codec_training : CodecTraining
         How learned codecs learn, and when their weights travel.
+    gradient_gate : GradientGate, optional
+        Which gradients are not sent at all.
     clients : list of ClientGroup
         The clients, in groups that are alike.
     main_server : Server
@@ -127,6 +130,7 @@ class Scenario:
     loss: LossName = "cross-entropy"
     codecs: Codecs = Field(default_factory=Codecs)
     codec_training: CodecTraining = Field(default_factory=CodecTraining)
+    gradient_gate: AnyGate | None = None
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
     main_server: Server
     fed_server: FedServer = Field(default_factory=FedServer)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Party, Process
-from sfsim.workload.work import Minibatch
+from sfsim.workload.work import SKIPPED, Minibatch
 
 if TYPE_CHECKING:
     import simpy
@@ -61,8 +61,16 @@ class Client(Party):
         if self.u_shaped:
             message = yield from self.receive("smashed data", MAIN_SERVER)
             outgoing = yield from self.compute(self.workload.client_tail(self.name, at, message.payload))
+            if outgoing is None:
+                outgoing = yield from self.compute(self.workload.client_gradient(self.name, at))
             self.send(MAIN_SERVER, outgoing)
+            if outgoing is not None and outgoing.payload == SKIPPED:
+                yield from self.compute(self.workload.skip(self.name, self.name, at))
+                return
         message = yield from self.receive("gradient", MAIN_SERVER)
+        if message.payload == SKIPPED:
+            yield from self.compute(self.workload.skip(self.name, self.name, at))
+            return
         yield from self.compute(self.workload.client_backward(self.name, at, message.payload))
 
     def train_round(self, round: int) -> Process:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sfsim.splitfed.party import FED_SERVER, Party, Process
-from sfsim.workload.work import Minibatch
+from sfsim.workload.work import SKIPPED, Minibatch
 
 if TYPE_CHECKING:
     from sfsim.network import Message
@@ -46,9 +46,12 @@ class MainServer(Party):
             gradient = (yield from self.receive("gradient", client)).payload
             if self.one_model:
                 self.log_wait("hold", start_s, client, at.round)
-        outgoing = yield from self.compute(self.workload.server_backward(client, at, gradient))
-        self.send(client, outgoing)
-        yield from self.compute(self.workload.server_step(client, at))
+        if gradient == SKIPPED:
+            yield from self.compute(self.workload.skip(self.name, client, at))
+        else:
+            outgoing = yield from self.compute(self.workload.server_backward(client, at, gradient))
+            self.send(client, outgoing)
+            yield from self.compute(self.workload.server_step(client, at))
         swapped = self.workload.codecs_swapped
         yield from self.send_codecs(client, client, at, swapped(client, at, "server"))
         yield from self.receive_codecs(client, client, at, at.round, swapped(client, at, "client"))

@@ -32,6 +32,8 @@ class LiveWorkload:
         self.client_forward = training.client_forward
         self.server_forward = training.server_forward
         self.client_tail = training.client_tail
+        self.client_gradient = training.client_gradient
+        self.skip = training.skip
         self.server_backward = training.server_backward
         self.server_step = training.server_step
         self.client_backward = training.client_backward

@@ -28,6 +28,7 @@ class Pending:
     targets: torch.Tensor | None = None
     skip_gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
     gradient: torch.Tensor | None = None
+    loss: float = 0.0
     rehearsal: Rehearsal | None = None
     support: torch.Tensor | None = None
     tail_support: torch.Tensor | None = None

@@ -11,9 +11,10 @@ from sfsim.codec import frame
 from sfsim.cost import Cost
 from sfsim.learning.steps import backward, forward, loss_gradient
 from sfsim.payload import Outgoing
+from sfsim.seeds import stream
 from sfsim.workload import coding
 from sfsim.workload.replica import Pending
-from sfsim.workload.work import MAIN_SERVER, Access, Minibatch, Work
+from sfsim.workload.work import MAIN_SERVER, SKIPPED, Access, Minibatch, Work
 
 if TYPE_CHECKING:
     from sfsim.codec import Encoded
@@ -84,8 +85,8 @@ class Training:
             self._pending[client] = pending
             if not setting.u_shaped:
                 targets = coding.to_tensor(setting.label_codec.decode(labels)).to(self._device).long()
-                loss, pending.gradient = loss_gradient(fwd.y, targets, setting.scenario.loss)
-                self._note_loss(client, at, loss, batch)
+                pending.loss, pending.gradient = loss_gradient(fwd.y, targets, setting.scenario.loss)
+                self._note_loss(client, at, pending.loss, batch)
                 return None
             encoded = down.encode(fwd.y, client, at)
             pending.rehearsal = down.rehearse(fwd.y, client, at)
@@ -102,32 +103,90 @@ class Training:
         """U-shaped: decode, back end forward, loss, back end backward, encode the gradient."""
         setting = self._setting
         replica, batch = setting.clients[client], len(setting.rows(client, at))
-        down, up = setting.slots["smashed_down"], setting.slots["gradient_up"]
+        down = setting.slots["smashed_down"]
         shape = setting.prices.shape_after("server_side", batch)
-        price = setting.prices.of("back_end", batch)
         costs = [
             ("decode", down.decode_cost(shape, payload)),
-            ("forward", price.forward),
+            ("forward", setting.prices.of("back_end", batch).forward),
             ("loss", setting.prices.loss(batch)),
-            ("backward", price.backward),
+        ]
+        gated = setting.scenario.gradient_gate is not None
+        if not gated:
+            costs += self._gradient_costs(client, at)
+
+        def run() -> Outgoing | None:
+            pending = replica.pending
+            assert pending.forward is not None and pending.targets is not None
+            x = down.decode(payload, self._device, client, at)
+            fwd = forward(replica.parts["back_end"], x, pending.forward.skips_out)
+            pending.loss, pending.gradient = loss_gradient(fwd.y, pending.targets, setting.scenario.loss)
+            self._note_loss(client, at, pending.loss, batch)
+            pending.tail, pending.tail_support = fwd, down.support(payload, self._device)
+            return None if gated else self._tail_gradient(client, at)
+
+        return setting.work(client, client, at, "client_tail", costs, run, [client])
+
+    def client_gradient(self, client: str, at: Minibatch) -> Work:
+        """U-shaped behind a gate: backward and encode, or the word that there will be no gradient."""
+        if self._is_open(client, at, self._setting.clients[client].pending.loss):
+            costs = self._gradient_costs(client, at)
+            return self._setting.work(
+                client,
+                client,
+                at,
+                "client_gradient",
+                costs,
+                lambda: self._tail_gradient(client, at),
+                [client],
+            )
+        return self._setting.work(client, client, at, "client_gradient", [], lambda: _skipped(at), [client])
+
+    def _gradient_costs(self, client: str, at: Minibatch) -> list[tuple[str, Cost]]:
+        setting, up = self._setting, self._setting.slots["gradient_up"]
+        batch = len(setting.rows(client, at))
+        shape = setting.prices.shape_after("server_side", batch)
+        return [
+            ("backward", setting.prices.of("back_end", batch).backward),
             ("encode", up.encode_cost(shape)),
             *up.rehearse_costs(shape),
             *up.learn_costs(shape, at),
         ]
 
-        def run() -> Outgoing:
-            pending = replica.pending
-            assert pending.forward is not None and pending.targets is not None
-            x = down.decode(payload, self._device, client, at)
-            fwd = forward(replica.parts["back_end"], x, pending.forward.skips_out)
-            value, at_output = loss_gradient(fwd.y, pending.targets, setting.scenario.loss)
-            self._note_loss(client, at, value, batch)
-            gradient, pending.skip_gradients = backward(fwd, at_output)
-            assert gradient is not None
-            travelling = coding.gather(gradient, down.support(payload, self._device))
-            return self._gradient(up, travelling, client, at, gradient)
+    def _tail_gradient(self, client: str, at: Minibatch) -> Outgoing:
+        pending = self._setting.clients[client].pending
+        assert pending.tail is not None and pending.gradient is not None
+        gradient, pending.skip_gradients = backward(pending.tail, pending.gradient)
+        assert gradient is not None
+        pending.tail = None
+        travelling = coding.gather(gradient, pending.tail_support)
+        return self._gradient(self._setting.slots["gradient_up"], travelling, client, at, gradient)
 
-        return setting.work(client, client, at, "client_tail", costs, run, [client])
+    def skip(self, party: str, client: str, at: Minibatch) -> Work:
+        """Forget a minibatch whose gradient was not sent: nobody steps on it, and nothing of it is left."""
+        setting = self._setting
+
+        def run() -> None:
+            if party == MAIN_SERVER:
+                del self._pending[client]
+            else:
+                setting.clients[client].pending = Pending()
+            self._epochs.half_done(client, at)
+
+        touches = self._epochs.touches(client)
+        if party == MAIN_SERVER:
+            access = (Access(setting.server_name(client), "read"),)
+            return setting.work(party, client, at, "skip", [], run, touches, access)
+        return setting.work(party, client, at, "skip", [], run, [client, *touches])
+
+    def _is_open(self, client: str, at: Minibatch, loss: float) -> bool:
+        """Whether the gate, if there is one, lets the gradient of a minibatch pass."""
+        scenario = self._setting.scenario
+        if scenario.gradient_gate is None:
+            return True
+        local_epochs = scenario.local_epochs or 1
+        epoch, epochs = (at.round - 1) * local_epochs + at.epoch - 1, scenario.global_rounds * local_epochs
+        chance = scenario.gradient_gate.probability(loss, epoch, epochs)
+        return bool(stream(scenario.seeds.training, "gradient gate", client, *at).random() < chance)
 
     def server_backward(self, client: str, at: Minibatch, payload: bytes | None) -> Work:
         """Server side backward with the weights of the forward; encode the gradient that goes down."""
@@ -142,8 +201,11 @@ class Training:
             costs.append(("decode", setting.slots["gradient_up"].decode_cost(out_shape, payload)))
             costs += setting.slots["smashed_down"].learn_costs(whole, at)
         costs.append(("backward", setting.prices.of("server_side", batch).backward))
-        costs.append(("encode", down.encode_cost(shape)))
-        costs += [*down.rehearse_costs(shape), *down.learn_costs(shape, at)]
+        # U-shaped, the client has the loss, and a gradient that came up goes on down.
+        is_open = payload is not None or self._is_open(client, at, pending.loss)
+        if is_open:
+            costs.append(("encode", down.encode_cost(shape)))
+            costs += [*down.rehearse_costs(shape), *down.learn_costs(shape, at)]
 
         def run() -> Outgoing:
             fwd = self._pending.pop(client).forward
@@ -158,6 +220,8 @@ class Training:
             assert at_output is not None
             gradient, _ = backward(fwd, at_output)
             assert gradient is not None
+            if not is_open:
+                return _skipped(at)
             return self._gradient(down, coding.gather(gradient, pending.support), client, at, gradient)
 
         access = (Access(setting.server_name(client), "read"),)
@@ -248,6 +312,13 @@ class Training:
             slot=slot.name,
             likelihood_bits=likelihood_bits,
         )
+
+
+def _skipped(at: Minibatch) -> Outgoing:
+    """Return the word that a gate held a gradient back."""
+    return Outgoing(
+        "gradient", SKIPPED, codec="skipped", round=at.round, epoch=at.epoch, minibatch=at.minibatch
+    )
 
 
 def _travelling(support: torch.Tensor | None, shape: Shape) -> Shape:

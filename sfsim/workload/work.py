@@ -10,6 +10,9 @@ from sfsim.payload import Outgoing
 
 Costs = Sequence[tuple[str, Cost]]
 
+# The payload of a gradient that a gate held back.
+SKIPPED = b"\0"
+
 MAIN_SERVER = "main server"
 FED_SERVER = "fed server"
 
@@ -25,7 +28,8 @@ class Minibatch(NamedTuple):
 class WorkKey(NamedTuple):
     """What identifies a work in a recording.
 
-    Operations: client_forward, server_forward, client_tail, server_backward, server_step, client_backward,
+    Operations: client_forward, server_forward, client_tail, client_gradient, server_backward, server_step,
+    client_backward, skip,
     model_out, model_in, codec_out, codec_in, aggregate, evaluate.
     """
 
@@ -95,6 +99,12 @@ class Workload(Protocol):
 
     def client_tail(self, client: str, at: Minibatch, payload: bytes) -> Work:
         """U-shaped: decode, back end forward, loss, backward; encode and send the gradient up."""
+
+    def client_gradient(self, client: str, at: Minibatch) -> Work:
+        """U-shaped behind a gate, after `client_tail` returned nothing: backward and send, or send `SKIPPED`."""
+
+    def skip(self, party: str, client: str, at: Minibatch) -> Work:
+        """Forget a minibatch whose gradient was not sent."""
 
     def server_backward(self, client: str, at: Minibatch, payload: bytes | None) -> Work:
         """Server side backward; encode and send the gradient down."""
