@@ -6,8 +6,10 @@ the number of jobs, the tables of every run directory are the same, byte for byt
 """
 
 import multiprocessing
+import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -107,7 +109,9 @@ def run(cells: Sequence[Cell], jobs: int = 1, data_root: Path | None = None) -> 
     _say(f"{len(cells)} runs, {len(cells) - len(todo)} of them already there")
     failures, started_s = [], perf_counter()
     # Processes start afresh: a fork of a process that has loaded torch may hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
     try:
         futures: dict[Future[tuple[str, float]], Cell] = {
             pool.submit(_run, cell, data_root): cell for cell in todo
@@ -142,6 +146,18 @@ def write_table(rows: "pd.DataFrame", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_csv(path.with_name(path.name + ".csv"), index=False)
     rows.to_parquet(path.with_name(path.name + ".parquet"), index=False)
+
+
+def _end_with_parent() -> None:
+    """End this process when the study is killed: left alone it would write where the next study writes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(cell: Cell, data_root: Path | None) -> tuple[str, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from coded_run import HEADER, PER_IMAGE, PIXELS, coded_run
+from coded_run import FLOAT32, HEADER, PER_IMAGE, PIXELS, coded_run
 from synthetic_run import run_directory
 
 import sfsim
@@ -116,14 +116,23 @@ def test_measured_bits_per_pixel_come_before_those_of_training(tmp_path: Path) -
         ("G", "cheng-at", 1.0, {"update": "frozen"}, "G cheng-at, updates: frozen"),
         ("FG", "ae", 2.0, {"update": "ideal"}, "FG ae, updates: ideal (free)"),
         ("FG", "ae", 2.0, {"update_every_minibatches": 8}, "FG ae, updates: 8 minibatches"),
-        ("F", "ae", 2.0, {"as_published": ["free-updates"]}, "F ae, updates: round (free)"),
+        ("F", "ae", 2.0, {"freeze_when_settled": 0.1}, "F ae, updates: round, frozen when settled"),
+        ("F", "ae", 2.0, {"model_loss": "task"}, "F ae, updates: round, model trained by the task alone"),
+        (
+            "F",
+            "ae",
+            2.0,
+            {"update_codec": {"of": "delta", "codec": {"kind": "uniform", "bits": 8}}},
+            "F ae, updates: round, delta in uniform 8 bits",
+        ),
+        ("F", "ae", 2.0, {"update_codec": {"of": "weights", "codec": FLOAT32}}, "F ae"),
         ("F", "ae", 2.0, {"freeze_after_round": 6}, "F ae, updates: round, frozen after round 6"),
         (
             "F",
             "ae",
             2.0,
             {"as_published": ["exact-gradients", "likelihood-rates"]},
-            "F ae, updates: round, as published: exact-gradients, likelihood-rates",
+            "F ae, updates: round, as published: exact-gradients likelihood-rates",
         ),
         ("FG", "mask-encoded", None, None, "FG mask-encoded"),
         ("FG", "zeros", None, None, "no communication"),

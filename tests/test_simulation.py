@@ -1,5 +1,6 @@
 """sfsim.run from Python: targets, early end, notes, refusals."""
 
+import gc
 import math
 import re
 from dataclasses import replace
@@ -7,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import ACCESS, clients, coded, scenario
+from worlds import ACCESS, clients, coded, finished, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
 from sfsim.codec import Cast, Uniform
 from sfsim.errors import ConfigError
 from sfsim.learning.declarations import Cnn, Sgd
+from sfsim.network.declarations import Link
+from sfsim.network.transfer import Transfer
 from sfsim.report import report
 from sfsim.report.tables import outcome
 from sfsim.results import Progress
@@ -156,3 +159,18 @@ def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, object], t
         sfsim.run(scenario(), out=tmp_path / "run", **options)  # type: ignore[arg-type]
     assert str(caught.value) == text
     assert not (tmp_path / "run").exists()
+
+
+def test_payloads_do_not_outlive_their_messages() -> None:
+    """Gigabytes cross in a run; on fading links too they must not wait for a garbage collector that rarely looks."""
+    fading = RayleighBlock(mean_snr_db=10.0, bandwidth_hz=1e6, coherence_time_s=0.01)
+    link = Link(channel=fading, latency_s=0.01)
+    gc.collect()
+    gc.disable()
+    try:
+        world = finished(scenario(clients=clients(2, uplink=link, downlink=link)))
+        alive = [each for each in gc.get_objects() if type(each) is Transfer]
+    finally:
+        gc.enable()
+    assert len(world.ledger.messages) > 20
+    assert len(alive) <= 4  # the last ones sent

@@ -1,5 +1,10 @@
 """Studies: finished runs are kept, damaged ones redone, others refused; jobs and order change nothing."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +127,34 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path: Path, scenario: Path) -
     ) as caught:
         study.run([lost, *good])
     assert "nowhere" in str(caught.value) and all(study.is_done(cell) for cell in good)
+
+
+KILLED = """
+import multiprocessing, os, signal, time
+from concurrent.futures import ProcessPoolExecutor
+from sfsim.study import _end_with_parent
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_study_leaves_no_run_behind(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    ended = subprocess.run([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, timeout=100)
+    worker = int(ended.stdout)
+    for _ in range(200):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its study")
 
 
 def test_two_runs_in_one_directory_and_no_jobs_are_refused(tmp_path: Path, scenario: Path) -> None:

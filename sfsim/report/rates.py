@@ -71,19 +71,26 @@ def _is_float32(codec: dict[str, Any]) -> bool:
 
 def _updates(scenario: dict[str, Any]) -> str:
     """When codec weights travel, in words, and what else makes another curve; free exchange is marked as such."""
-    training: dict[str, Any] = scenario.get("codec_training", {})
+    training: dict[str, Any] = scenario.get("codec_training") or {}
     every, until = training.get("update_every_minibatches"), training.get("freeze_after_round")
-    words = f"{every} minibatches" if every else str(training.get("update", "round"))
-    switches = list(training.get("as_published", ()))
-    if words == "ideal" or "free-updates" in switches:
-        words += " (free)"
+    words = [f"{every} minibatches" if every else str(training.get("update", "round"))]
+    if words == ["ideal"]:
+        words = ["ideal (free)"]
+    coded = training.get("update_codec", {})
+    if coded and not _is_float32(coded["codec"]):
+        bits = f" {coded['codec']['bits']} bits" if "bits" in coded["codec"] else ""
+        words.append(f"{coded['of']} in {coded['codec']['kind']}{bits}")
     if until is not None:
-        words += f", frozen after round {until}"
+        words.append(f"frozen after round {until}")
+    if training.get("freeze_when_settled") is not None:
+        words.append("frozen when settled")
     if any("weights" in scenario["codecs"].get(slot, {}) for slot in SLOTS):
-        words += ", trained before"
-    if others := [switch for switch in switches if switch != "free-updates"]:
-        words += f", as published: {', '.join(others)}"
-    return words
+        words.append("trained before")
+    if training.get("model_loss") == "task":
+        words.append("model trained by the task alone")
+    if switches := training.get("as_published"):
+        words.append(f"as published: {' '.join(switches)}")
+    return ", ".join(words)
 
 
 def pixels(result: Result) -> int:
