@@ -10,7 +10,7 @@ runs scenarios/papers/splitfedzip/ham10000-small.toml for
 two seeds each, and draws what ``rate_accuracy.py`` draws into the study's folder. Finished runs are kept and
 skipped: the study may be interrupted, extended (``--lambdas``, ``--seeds``, ``--updates``) and repeated at no cost.
 ``--codecs`` also takes any other name in codecs/; ``--scenario`` runs the grid over another file, such as a full-scale
-one beside the small. Codecs here are half as wide as published (``--channels 64``), as the cut is a quarter.
+one beside the small. Codecs here are a quarter as wide as published (``--channels 64``), as the network is.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "G": ("gradient_up", "gradient_down"),
 }
 SLOTS["FG"] = SLOTS["F"] + SLOTS["G"]
-LAMBDAS = (1.0, 16.0, 256.0, 4096.0)
+LAMBDAS = (0.25, 2.0, 16.0, 256.0)
 SEEDS = (1, 2)
 
 
@@ -65,6 +65,7 @@ def cell(options: argparse.Namespace, codec: str, scheme: str, value: float | No
     if value is not None:
         optimiser = {"kind": "adam", "learning_rate": options.codec_learning_rate}
         changes |= {"codec_training.optimiser": optimiser, "codec_training.update": options.updates}
+        changes["codec_training.entropy_learning_rate"] = 10 * options.codec_learning_rate
         name += f"-{options.updates}-lambda{value:g}"
         if options.as_published:
             changes["codec_training.as_published"] = list(options.as_published)
@@ -116,11 +117,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         choices=("round", "epoch", "frozen", "ideal"),
         help="when codec weights travel",
     )
-    add("--channels", type=int, default=32, help="of learned codecs; published: 64")
+    add("--channels", type=int, default=16, help="of learned codecs; published: 64")
     add(
         "--codec-learning-rate",
         type=float,
-        default=1e-3,
+        default=2e-3,
         help="of Adam; published: 1e-4, over 12 x 604 steps a round",
     )
     add("--as-published", nargs="+", help="switches of codec_training.as_published")

@@ -12,7 +12,7 @@ from sfsim.learning.steps import make_optimiser
 from sfsim.workload.learned.networks import Output, Quantiser, Trainee
 
 if TYPE_CHECKING:
-    from sfsim.learning.declarations import AnyOptimiser
+    from sfsim.scenario import CodecTraining
     from sfsim.workload.replica import State
 
 
@@ -43,8 +43,7 @@ class CodecReplica:
         Of the noise.
     pixels : int
         Pixels of one input image: the rate of the loss is in bits per pixel.
-    task_only : bool
-        Whether the model sees the gradient of its task alone, without the codec's rate and distortion.
+    training : CodecTraining
 
     Attributes
     ----------
@@ -52,19 +51,25 @@ class CodecReplica:
         How often the weights have changed.
     """
 
-    def __init__(
-        self, trainee: Trainee, optimiser: AnyOptimiser, seed: int, pixels: int, task_only: bool
-    ) -> None:
+    def __init__(self, trainee: Trainee, training: CodecTraining, seed: int, pixels: int) -> None:
         self.trainee = copy.deepcopy(trainee)
         self.trainee._generator = torch.Generator().manual_seed(seed)
-        self._declared, self._pixels, self._task_only = optimiser, pixels, task_only
+        self._training, self._pixels = training, pixels
+        self._task_only = training.model_loss == "task"
         self.quantiser: Quantiser = "hard"
         self.changes = 0
         self.reset_optimiser()
 
     def reset_optimiser(self) -> None:
         """Forget momentum and moments."""
-        self.optimiser = make_optimiser(self._declared, self.trainee.parameters())
+        named = dict(self.trainee.named_parameters())
+        factorised = [weight for name, weight in named.items() if name.startswith("entropy_bottleneck.")]
+        others = [weight for name, weight in named.items() if not name.startswith("entropy_bottleneck.")]
+        self.optimiser = make_optimiser(self._training.optimiser, others + factorised)
+        if self._training.entropy_learning_rate is not None:
+            self.optimiser.param_groups[0]["params"] = others
+            rate = {"params": factorised, "lr": self._training.entropy_learning_rate}
+            self.optimiser.add_param_group(rate)
 
     def rehearse(self, tensor: torch.Tensor, trains: bool) -> Rehearsal:
         """Run on a tensor that is being sent."""

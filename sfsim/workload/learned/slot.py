@@ -88,12 +88,11 @@ class LearnedSlot(Slot):
         self._first = networks.build(codec, channels, (height, width), integer(seed, "learned codec", name))
         if codec.weights is not None:
             stored.load(codec.weights, self._first)
-        task_only = training.model_loss == "task"
 
         def replica(client: str) -> CodecReplica:
             noise = integer(seed, "learned codec", name, "noise", client)
             trainee = self._first.to(device)
-            return CodecReplica(trainee, training.optimiser, noise, pixels, task_only)
+            return CodecReplica(trainee, training, noise, pixels)
 
         shared = replica("") if one_replica and not self.owned_by_client else None
         self.replicas = {client: shared or replica(client) for client in clients}
