@@ -1,6 +1,7 @@
 """Outgoing: what a party hands to the network, encoded bytes and what the ledger will say about them."""
 
 from typing import NamedTuple
+from zlib import crc32
 
 
 class Outgoing(NamedTuple):
@@ -26,6 +27,10 @@ class Outgoing(NamedTuple):
         What it belongs to; 0 where there is no such thing.
     size : int
         Bytes of a message whose content nobody needs (a recorded run, a benchmark): `payload` is empty then.
+    crc32 : int
+        Checksum of the content that nobody needs.
+    work : int
+        In a run that is recorded: the number of the work that made it.
     """
 
     kind: str
@@ -39,8 +44,15 @@ class Outgoing(NamedTuple):
     epoch: int = 0
     minibatch: int = 0
     size: int = 0
+    crc32: int = 0
+    work: int = -1
 
     @property
     def num_bytes(self) -> int:
         """Bytes that cross the network, before framing."""
         return len(self.payload) or self.size
+
+    @property
+    def payload_crc32(self) -> int:
+        """Checksum of the content, known or not."""
+        return crc32(self.payload) if self.payload else self.crc32

@@ -76,6 +76,14 @@ class Slot:
         indices = self.codec.gradient_support(payload)
         return None if indices is None else torch.from_numpy(indices).to(device)
 
+    def snapshot(self) -> dict[str, int]:
+        """See `sfsim.workload.saving`."""
+        return self.saturated
+
+    def restore(self, saved: dict[str, int]) -> None:
+        """See `sfsim.workload.saving`."""
+        self.saturated = saved
+
     def encode_cost(self, numel: int) -> Cost:
         """What encoding a float32 tensor of `numel` elements costs."""
         return self.codec.encode_cost(numel, FLOAT_BYTES)

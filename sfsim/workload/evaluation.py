@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -70,6 +70,14 @@ class Evaluations:
             Measured(split, codec, metric, value, who) for (split, codec, metric, who), value in sums.items()
         ]
         return rows
+
+    def snapshot(self) -> dict[Any, Any]:
+        """See `sfsim.workload.saving`."""
+        return self._halves
+
+    def restore(self, saved: dict[Any, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        self._halves = saved
 
     def _measure(self, codec_off: bool, per_client: bool) -> list[Measured]:
         data = self._setting.dataset

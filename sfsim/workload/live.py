@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sfsim.workload.evaluation import Evaluations
 from sfsim.workload.models import Models
+from sfsim.workload.saving import Saved
 from sfsim.workload.selection import BestEpochs
 from sfsim.workload.setting import Setting
 from sfsim.workload.training import Training
@@ -20,6 +22,7 @@ class LiveWorkload:
         epochs = BestEpochs(setting)
         training, models = Training(setting, epochs), Models(setting, epochs)
         self._evaluations = Evaluations(setting, models)
+        self._epochs = epochs
         self.client_forward = training.client_forward
         self.server_forward = training.server_forward
         self.client_tail = training.client_tail
@@ -47,6 +50,23 @@ class LiveWorkload:
         """How many values each slot's codec had to clip to its range, for slots that had to."""
         slots = self.setting.slots.items()
         return {name: sum(slot.saturated.values()) for name, slot in slots if slot.saturated}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that later works depend on; see `sfsim.workload.saving`."""
+        return {name: part.snapshot() for name, part in self._parts().items()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `snapshot` returned."""
+        for name, part in self._parts().items():
+            part.restore(saved[name])
+
+    def _parts(self) -> dict[str, Saved]:
+        return {
+            "setting": self.setting,
+            "epochs": self._epochs,
+            "models": self.models,
+            "evaluations": self._evaluations,
+        }
 
     def close(self) -> None:
         """End the threads."""
