@@ -31,6 +31,7 @@ def find(out: Path) -> dict[str, Any] | None:
     ResultsError
         There is neither a finished run nor an interrupted one.
     """
+    out = Path(str(out).removesuffix(".partial"))
     if (out / "summary.json").is_file():
         return None
     pointer = read_pointer(partial_of(out) / CHECKPOINT)

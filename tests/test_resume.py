@@ -2,21 +2,26 @@
 
 import json
 import math
-from collections.abc import Callable
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import ACCESS, FAST, IMAGES, MASKS, clients, coded, scenario
+from worlds import ACCESS, FAST, clients, coded, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
-from sfsim.codec import Qsgd, RandTopK, TopK, Uniform
-from sfsim.device import Device, Variation
-from sfsim.learning.declarations import Adam, Sgd
-from sfsim.scenario import Codecs, Evaluation, ModelCodec, NetworkTable, Scenario, Server, Target
+from sfsim.codec import Qsgd, RandTopK
+from sfsim.device import Variation
+from sfsim.learning.declarations import Sgd
+from sfsim.network.cell import Cellular
+from sfsim.results import partial_of
+from sfsim.scenario import Codecs, Evaluation, ModelCodec, NetworkTable, Scenario, Server
+from sfsim.workload.checkpoint import CheckpointFolder
+from sfsim.workload.recording import Recorder
 from sfsim.workload.work import Work
 
 FADING = replace(
@@ -36,31 +41,86 @@ LOSSY = Codecs(
 )
 
 
+U_SHAPED = ("conv1", "conv3")
+BROADCAST = ModelCodec(codec=Qsgd(bits=6), of="weights")
+WORLDS: dict[str, dict[str, Any]] = {
+    "v1, lossy codecs, differences, a draw of clients": {
+        "clients": UNSTEADY,
+        "codecs": LOSSY,
+        "client_fraction": 0.7,
+    },
+    "v1, a slow server with a queue, one broadcast": {
+        "clients": clients(3),
+        "main_server": Server(device=SLOW),
+        "codecs": Codecs(client_model_down=BROADCAST),
+        "optimiser_state": "reset",
+    },
+    "v1, the best epoch, momentum": {
+        "clients": UNSTEADY,
+        "local_epochs": 2,
+        "aggregate": "best-validation",
+        "validation_fraction": 0.2,
+        "optimiser": Sgd(learning_rate=0.01, momentum=0.9),
+    },
+    "v1, u-shaped, multicast in a cell, staggered starts": {
+        "clients": (
+            *clients(2, cell="lte"),
+            replace(clients(1, cell="lte")[0], name="late", start_s=0.05),
+        ),
+        "cell": {"lte": Cellular(model_delivery="multicast")},
+        "cut_layers": U_SHAPED,
+    },
+    "v2, u-shaped, local statistics": {
+        "protocol": "splitfed-v2",
+        "clients": UNSTEADY,
+        "cut_layers": U_SHAPED,
+        "batch_norm": "local",
+        "codecs": coded(RandTopK(keep=0.2, alpha=0.1), "smashed_up", "smashed_down", "gradient_up"),
+    },
+    "v2, arrival, a slow server": {
+        "protocol": "splitfed-v2",
+        "server_order": "arrival",
+        "clients": UNSTEADY,
+        "main_server": Server(device=SLOW),
+    },
+    "sl, a draw of clients, differences": {
+        "protocol": "sl",
+        "clients": UNSTEADY,
+        "client_fraction": 0.4,
+        "codecs": replace(LOSSY, client_model_up=BROADCAST, client_model_down=BROADCAST),
+        "main_server": Server(device=SLOW),
+    },
+    "sl, packets, per-client figures": {
+        "protocol": "sl",
+        "clients": clients(2),
+        "network": NetworkTable(engine="packet"),
+        "evaluation": Evaluation(per_client=True, every_rounds=2),
+    },
+}
+
+
 class Cut(BaseException):
     """Stands for whatever ends a process."""
 
 
-def cut_after(works: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the run break off when this many works have been started."""
-    started, start = count(1), Work.start
+def counted(
+    declared: Scenario, out: Path, last: float = math.inf, go_on: bool = False, **options: Any
+) -> int:
+    """Run, or go on, and break off before more works than this have been started; how many were."""
+    started, start = 0, Work.start
 
-    def break_off(work: Work) -> None:
-        if next(started) > works:
+    def count(work: Work) -> None:
+        nonlocal started
+        if started >= last:
             raise Cut
+        started += 1
         start(work)
 
-    monkeypatch.setattr(Work, "start", break_off)
-
-
-def interrupted(declared: Scenario, out: Path, works: int, go_on: bool = False) -> bool:
-    """Run, or go on, until this many works have been started; whether it came to its end before."""
-    with pytest.MonkeyPatch.context() as patch:
-        cut_after(works, patch)
-        try:
-            sfsim.run(declared, out=out, checkpoint_share=math.inf, resume=go_on)
-        except Cut:
-            return False
-    return True
+    with pytest.MonkeyPatch.context() as patch, suppress(Cut):
+        patch.setattr(Work, "start", count)
+        sfsim.run(declared, out=out, resume=go_on, **({"checkpoint_share": math.inf} | options))
+    assert started == last or last == math.inf
+    return started
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -69,30 +129,57 @@ def files(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in names}
 
 
-def num_works(result: sfsim.Result) -> int:
-    rows = result.computations.query("operation != 'wait' and phase != 'device queueing'")
-    keys = ["party", "client", "operation", "round", "epoch", "minibatch"]
-    return len(rows.drop_duplicates(keys))
+def pointer(out: Path) -> dict[str, Any]:
+    """What the checkpoint of a run says about itself."""
+    return json.loads((partial_of(out) / "checkpoint" / "checkpoint.json").read_text())  # type: ignore[no-any-return]
 
 
-WORLDS: dict[str, dict[str, Any]] = {
-    "splitfed-v1": {"clients": UNSTEADY, "codecs": LOSSY},
-    "splitfed-v1, a slow server": {"clients": UNSTEADY, "main_server": Server(device=SLOW)},
-}
+@pytest.fixture(autouse=True)
+def disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pulls the plug during these tests."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-@pytest.mark.parametrize("name", WORLDS)
-def test_trial(name: str, tmp_path: Path) -> None:
-    declared = scenario(global_rounds=3, **WORLDS[name])
+@pytest.mark.parametrize("world", WORLDS)
+def test_interrupted_twice_the_ledger_is_that_of_one_run(world: str, tmp_path: Path) -> None:
+    declared, whole, out = scenario(global_rounds=3, **WORLDS[world]), tmp_path / "whole", tmp_path / "run"
+    works = counted(declared, whole, checkpoint_share=0)
+    counted(declared, out, works * 6 // 10)
+    assert pointer(out)["saved"]["round"] == 1
+    counted(declared, out, works - 1, go_on=True)
+    assert pointer(out)["saved"]["round"] == 2 and not out.exists()
+    result = sfsim.resume(out)
+    assert result.environment["resumed_after_rounds"] == [1, 2]
+    assert files(out) == files(whole) and not partial_of(out).exists() and not (out / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_instant_between_minibatches_can_be_saved(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with payloads under way, works that wait for a device and works that nobody has collected yet."""
+    declared = scenario(global_rounds=3, **WORLDS[world])
     whole = sfsim.run(declared, out=tmp_path / "whole", checkpoint_share=0)
-    total = num_works(whole)
-    print(total)
-    for works in range(1, total, 7):
-        out = tmp_path / str(works)
-        assert not interrupted(declared, out, works)
-        p = json.loads((tmp_path / f"{works}.partial" / "checkpoint" / "checkpoint.json").read_text())
-        print(works, p["saved"] and p["saved"]["round"], p["saved"] and p["saved"]["recording_bytes"])
-        got = sfsim.resume(out)
-        assert files(got.directory) == files(whole.directory)
-        print(got.environment["resumed_after_rounds"], got.notes)
-        assert not (tmp_path / f"{works}.partial").exists()
+    copies: list[Path] = []
+    launch, write = Recorder._launch, CheckpointFolder.write
+
+    def launch_and_save(recorder: Recorder, *arguments: Any) -> Any:
+        outcome = launch(recorder, *arguments)
+        recorder._wanted = True
+        recorder._clock.when_instant_ends(recorder._save_if_possible)
+        return outcome
+
+    def write_and_copy(folder: CheckpointFolder, *arguments: Any) -> None:
+        write(folder, *arguments)
+        copies.append(tmp_path / f"{len(copies)}.partial")
+        shutil.copytree(folder.folder.parent, copies[-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_launch", launch_and_save)
+        patch.setattr(CheckpointFolder, "write", write_and_copy)
+        eager = sfsim.run(declared, out=tmp_path / "eager", checkpoint_share=math.inf)
+    assert files(eager.directory) == files(whole.directory)
+    for copy in copies[:: len(copies) // int(os.environ.get("SFSIM_TEST_INSTANTS", 3))]:
+        result = sfsim.resume(copy)
+        assert files(result.directory) == files(whole.directory)
+        assert len(result.environment["resumed_after_rounds"]) == 1

@@ -196,7 +196,7 @@ class Recorder:
 
     def _outgoing(self, number: int, fields: list[Any]) -> Outgoing:
         """An outcome of the recording: with its payload where somebody is still to receive it."""
-        outgoing = Outgoing(fields[0], b"", *fields[1:], number)
+        outgoing = Outgoing(fields[0], b"", *fields[1:])._replace(work=number)
         payload = self._payloads.get(number)
         return outgoing if payload is None else outgoing._replace(payload=payload)
 
