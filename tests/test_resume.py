@@ -1,15 +1,14 @@
 """A run that was interrupted goes on to the ledger of one that was not, byte for byte."""
 
-import json
 import math
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupted import counted, files, pointer
 from worlds import ACCESS, FAST, clients, coded, scenario
 
 import sfsim
@@ -19,10 +18,9 @@ from sfsim.device import Variation
 from sfsim.learning.declarations import Sgd
 from sfsim.network.cell import Cellular
 from sfsim.results import partial_of
-from sfsim.scenario import Codecs, Evaluation, ModelCodec, NetworkTable, Scenario, Server
+from sfsim.scenario import Codecs, Evaluation, ModelCodec, NetworkTable, Server
 from sfsim.workload.checkpoint import CheckpointFolder
 from sfsim.workload.recording import Recorder
-from sfsim.workload.work import Work
 
 FADING = replace(
     ACCESS,
@@ -97,41 +95,6 @@ WORLDS: dict[str, dict[str, Any]] = {
         "evaluation": Evaluation(per_client=True, every_rounds=2),
     },
 }
-
-
-class Cut(BaseException):
-    """Stands for whatever ends a process."""
-
-
-def counted(
-    declared: Scenario, out: Path, last: float = math.inf, go_on: bool = False, **options: Any
-) -> int:
-    """Run, or go on, and break off before more works than this have been started; how many were."""
-    started, start = 0, Work.start
-
-    def count(work: Work) -> None:
-        nonlocal started
-        if started >= last:
-            raise Cut
-        started += 1
-        start(work)
-
-    with pytest.MonkeyPatch.context() as patch, suppress(Cut):
-        patch.setattr(Work, "start", count)
-        sfsim.run(declared, out=out, resume=go_on, **({"checkpoint_share": math.inf} | options))
-    assert started == last or last == math.inf
-    return started
-
-
-def files(out: Path) -> dict[str, bytes]:
-    """All that two equal runs have in common."""
-    names = [*out.glob("*.parquet"), out / "summary.json", out / "scenario.json"]
-    return {path.name: path.read_bytes() for path in names}
-
-
-def pointer(out: Path) -> dict[str, Any]:
-    """What the checkpoint of a run says about itself."""
-    return json.loads((partial_of(out) / "checkpoint" / "checkpoint.json").read_text())  # type: ignore[no-any-return]
 
 
 @pytest.fixture(autouse=True)

@@ -184,9 +184,11 @@ class CheckpointFolder:
     def _point_to(self, saved: dict[str, Any] | None) -> None:
         new = self.folder / "new.json"
         new.write_text(json.dumps({**self._run, "saved": saved}, indent=1) + "\n")
-        _sync(new)
+        if saved is not None:
+            _sync(new)
         new.replace(self.folder / POINTER)
-        _sync(self.folder)
+        if saved is not None:
+            _sync(self.folder)
         self.saved = saved
 
     def _refused(self, error: Exception) -> ResultsError:

@@ -13,6 +13,7 @@ protocols, unless a client begins its next minibatch at the same instant; then i
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sfsim.workload.live import LiveWorkload
 
 Row = list[Any]
+_FIRST_TAKES_S = 0.03  # what is believed until one was made: runs of a few seconds make none
 
 
 class OutOfStep(SfsimError):
@@ -76,7 +78,7 @@ class Recorder:
         self._under_way: set[str] = set()  # clients between forward and backward
         self._waiting: dict[int, Sequence[Any]] = {}  # arguments of works that were made and not launched
         self._running: dict[int, _Launched] = {}  # works whose outcome nobody has taken yet
-        self._took_s, self._ended_s = 0.0, perf_counter()
+        self._took_s, self._ended_s = _FIRST_TAKES_S, perf_counter()
         self._before_s = 0.0
         self._resumed: list[int] = []
         # Of the recording that is being replayed:
@@ -138,9 +140,12 @@ class Recorder:
         """See `Workload.evaluate`."""
         row = self._replay("evaluate", round)
         if row is not None:
-            return [Measured(*values) for values in row[2]]
+            return [
+                Measured(split, codec, metric, _from_bits(bits), client)
+                for split, codec, metric, bits, client in row[2]
+            ]
         measured = self._live.evaluate(round)
-        self._rows.append(["evaluate", round, [list(values) for values in measured]])
+        self._rows.append(["evaluate", round, [[*row[:3], _bits(row.value), row.client] for row in measured]])
         return measured
 
     def check_end(self) -> None:
@@ -295,6 +300,16 @@ class _Launched:
         if outgoing is not None:
             self.outgoing = outgoing._replace(work=self._number)
             self._row[3] = _fields(self.outgoing)
+
+
+def _bits(value: float) -> str:
+    """A number with all its bits; JSON knows only one NaN, and the ledger of a run that diverged has others."""
+    return struct.pack("<d", value).hex()
+
+
+def _from_bits(text: str) -> float:
+    value: float = struct.unpack("<d", bytes.fromhex(text))[0]
+    return value
 
 
 def _fields(outgoing: Outgoing) -> list[Any]:
