@@ -1,9 +1,10 @@
-"""What checkpoints cost: the quickstart with none, with the default share, and with one behind every round.
+"""What checkpoints cost, and how long it takes to go on from one.
 
     python benchmarks/checkpoints.py [SCENARIO.toml [RUNS]]
 
-Runs of the three kinds take turns on one job; medians of wall seconds, and the seconds that were spent in writing
-checkpoints (waiting for works under way, the state, the file system) as a share of their run.
+Runs without checkpoints, with the default share and with one after every round take turns on one job. Printed are
+medians of CPU seconds, the share of wall time that was spent in writing checkpoints (waiting for works under way,
+the state, the file system), and what the last checkpoint takes to be replayed.
 """
 
 import math
@@ -11,9 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import Any
 
 import sfsim
+from sfsim.results import Progress
 from sfsim.workload.checkpoint import CheckpointFolder
 from sfsim.workload.recording import Recorder
 
@@ -21,47 +24,81 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARES = (0.0, 0.01, math.inf)
 
 
+class Meter:
+    """Counts checkpoints, their seconds and their bytes."""
+
+    def __init__(self) -> None:
+        self.spent_s, self.count, self.num_bytes = 0.0, 0, 0
+        save, write = Recorder._save_if_possible, CheckpointFolder.write
+
+        def timed(recorder: Recorder) -> None:
+            began_s = perf_counter()
+            save(recorder)
+            self.spent_s += perf_counter() - began_s
+
+        def weighed(folder: CheckpointFolder, *arguments: Any) -> None:
+            write(folder, *arguments)
+            self.count += 1
+            self.num_bytes = sum(path.stat().st_size for path in folder.folder.iterdir())
+
+        Recorder._save_if_possible = timed  # type: ignore[assignment,method-assign]
+        CheckpointFolder.write = weighed  # type: ignore[assignment,method-assign]
+
+
 def main(file: Path, runs: int) -> None:
     """Run and print."""
-    scenario = sfsim.load(file)
-    spent_s = 0.0
-    sizes: list[int] = []
-    count = 0
-    save, write = Recorder._save_if_possible, CheckpointFolder.write
-
-    def timed(recorder: Recorder) -> None:
-        nonlocal spent_s
-        began_s = perf_counter()
-        save(recorder)
-        spent_s += perf_counter() - began_s
-
-    def weighed(folder: CheckpointFolder, *arguments: object) -> None:
-        nonlocal count
-        write(folder, *arguments)  # type: ignore[arg-type]
-        count += 1
-        sizes.append(sum(path.stat().st_size for path in folder.folder.iterdir()))
-
-    Recorder._save_if_possible = timed  # type: ignore[assignment,method-assign]
-    CheckpointFolder.write = weighed  # type: ignore[assignment,method-assign]
-    walls: dict[float, list[float]] = {share: [] for share in SHARES}
-    shares: dict[float, list[float]] = {share: [] for share in SHARES}
-    counts: dict[float, int] = {}
+    scenario, meter = sfsim.load(file), Meter()
+    cpu_s: dict[float, list[float]] = {share: [] for share in SHARES}
+    part: dict[float, list[float]] = {share: [] for share in SHARES}
+    counts = dict.fromkeys(SHARES, 0)
     for _ in range(runs + 1):
         for share in SHARES:
-            spent_s, count = 0.0, 0
+            meter.spent_s, meter.count = 0.0, 0
             with tempfile.TemporaryDirectory() as folder:
-                began_s = perf_counter()
+                began_s, cpu_began_s = perf_counter(), process_time()
                 sfsim.run(scenario, out=Path(folder) / "run", checkpoint_share=share)
-                walls[share].append(perf_counter() - began_s)
-            shares[share].append(spent_s / walls[share][-1])
-            counts[share] = count
+                cpu_s[share].append(process_time() - cpu_began_s)
+                part[share].append(meter.spent_s / (perf_counter() - began_s))
+            counts[share] = meter.count
     for share in SHARES:  # the first run of each kind warms up
         print(
-            f"checkpoint share {share:g}: {counts[share]} checkpoints, {median(walls[share][1:]):.2f} s wall, "
-            f"{median(shares[share][1:]):.2%} of it in checkpoints"
+            f"checkpoint share {share:g}: {counts[share]} checkpoints, {median(part[share][1:]):.2%} of the wall "
+            f"time; {median(cpu_s[share][1:]):.2f} s CPU"
         )
-    print(f"ratio to none: {median(walls[0.01][1:]) / median(walls[0.0][1:]):.3f} with the default share")
-    print(f"on disk at most {max(sizes):,} bytes")
+    ratios = [b / a for a, b in zip(cpu_s[0.0][1:], cpu_s[0.01][1:], strict=True)]
+    print(f"CPU with the default share / without checkpoints: {median(ratios):.3f}")
+    print(f"on disk: {meter.num_bytes:,} bytes")
+    replay(scenario)
+
+
+def replay(scenario: sfsim.Scenario) -> None:
+    """Break a run off in its last round, and time how long it takes to be there again."""
+
+    class Cut(BaseException):
+        pass
+
+    marks: list[tuple[int, float]] = []
+
+    def cut(now: Progress) -> None:
+        marks.append((now.round, process_time()))
+        if len(marks) > 1 and now.round > rounds - 1:
+            raise Cut
+
+    with tempfile.TemporaryDirectory() as folder:
+        rounds = len(sfsim.run(scenario, out=Path(folder) / "whole").rounds)
+        try:
+            sfsim.run(scenario, out=Path(folder) / "run", checkpoint_share=math.inf, progress=cut)
+        except Cut:
+            before_s = marks[-2][1] - marks[0][1]
+        last_s = marks[-1][1] - marks[-2][1]
+        marks.clear()
+        try:
+            sfsim.resume(Path(folder) / "run", progress=cut)
+        except Cut:
+            again_s = marks[-1][1] - marks[0][1] - last_s
+    print(
+        f"{rounds - 1} rounds replayed in {again_s:.2f} s CPU, which took {before_s:.2f} s: {again_s / before_s:.1%}"
+    )
 
 
 if __name__ == "__main__":

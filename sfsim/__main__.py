@@ -46,7 +46,7 @@ CheckpointShare = Annotated[
     float,
     typer.Option(
         metavar="SHARE",
-        help="The most of the wall time that checkpoints may take; 0: none, inf: one behind every round.",
+        help="The most of the wall time that checkpoints may take; 0: none, inf: one after every round.",
     ),
 ]
 Set = Annotated[

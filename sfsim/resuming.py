@@ -71,10 +71,10 @@ def open_folder(
     note = ""
     if pointer and saved:
         theirs, name = pointer["identity"], pointer["scenario"]["name"]
-        behind = f"behind round {saved['round']} of {scenario.global_rounds}"
+        after = f"after round {saved['round']} of {scenario.global_rounds}"
         if resume:
             _check_same(folder, theirs, identity)
-            note = f"goes on {behind}"
+            note = f"goes on {after}"
         elif theirs["scenario"] != identity["scenario"]:
             raise ResultsError(
                 f"{folder.parent}: holds the interrupted run {name!r} ({theirs['scenario']}) and cannot take "
@@ -82,7 +82,7 @@ def open_folder(
                 "delete it, or give another --out"
             )
         else:
-            note = f"starts anew; `sfsim resume {out}` would have gone on {behind}"
+            note = f"starts anew; `sfsim resume {out}` would have gone on {after}"
     run = {
         "identity": identity,
         "scenario": scenario.to_table(),

@@ -58,8 +58,8 @@ def run(
     progress : callable, optional
         Called at the end of every global round.
     checkpoint_share : float
-        The most of the wall time that checkpoints may take: one is made behind a round when enough time has gone
-        by. Infinite: behind every round; 0: never.
+        The most of the wall time that checkpoints may take: one is made after a round when enough time has gone
+        by. Infinite: after every round; 0: never.
     resume : bool
         Go on from the checkpoint of an equal run that was interrupted, if there is one, instead of starting anew.
 

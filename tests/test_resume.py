@@ -17,6 +17,7 @@ from sfsim.codec import Qsgd, RandTopK
 from sfsim.device import Variation
 from sfsim.learning.declarations import Sgd
 from sfsim.network.cell import Cellular
+from sfsim.network.transport.udp import Fec, Udp
 from sfsim.results import partial_of
 from sfsim.scenario import Codecs, Evaluation, ModelCodec, NetworkTable, Server
 from sfsim.workload.checkpoint import CheckpointFolder
@@ -87,6 +88,11 @@ WORLDS: dict[str, dict[str, Any]] = {
         "client_fraction": 0.4,
         "codecs": replace(LOSSY, client_model_up=BROADCAST, client_model_down=BROADCAST),
         "main_server": Server(device=SLOW),
+    },
+    "sl, datagrams with an erasure code": {
+        "protocol": "sl",
+        "clients": clients(2, uplink=replace(ACCESS, loss=Bernoulli(probability=0.02))),
+        "network": NetworkTable(transport=Udp(fec=Fec(k=1, n=6))),
     },
     "sl, packets, per-client figures": {
         "protocol": "sl",

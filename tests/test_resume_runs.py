@@ -30,7 +30,7 @@ TRIAL = scenario(global_rounds=3, validation_fraction=0.2)
 ONE, TWO = (
     50,
     90,
-)  # one round of it has 40 works: how many have been started somewhere behind one and two rounds
+)  # one round of it has 40 works: how many have been started somewhere after one and two rounds
 
 
 def test_a_killed_process_goes_on_in_another(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_only_live_rounds_are_shown_and_wall_seconds_add_up(tmp_path: Path) -> N
     spent_s = pointer(tmp_path / "run")["saved"]["wall_s"]
     seen: list[Progress] = []
     result = sfsim.resume(tmp_path / "run", progress=seen.append)
-    assert [now.round for now in seen] == [0, 2, 3] and seen[0].note == "goes on behind round 1 of 3"
+    assert [now.round for now in seen] == [0, 2, 3] and seen[0].note == "goes on after round 1 of 3"
     assert result.environment["wall_s"] > spent_s > 0
 
 
@@ -125,7 +125,7 @@ def test_a_new_run_replaces_the_checkpoint_only_by_a_better_one(tmp_path: Path) 
     first = pointer(out)
     seen: list[Progress] = []
     counted(TRIAL, out, 5, progress=seen.append)
-    assert seen[0].note == f"starts anew; `sfsim resume {out}` would have gone on behind round 1 of 3"
+    assert seen[0].note == f"starts anew; `sfsim resume {out}` would have gone on after round 1 of 3"
     assert pointer(out) == first
     counted(TRIAL, out, ONE)
     assert pointer(out)["saved"]["recording"] != first["saved"]["recording"]
@@ -270,7 +270,7 @@ def test_results_that_cannot_be_written_leave_the_checkpoint(
 def test_the_seconds_between_whole_results_and_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the rename: the checkpoint is there; behind it: the run is whole, whatever is left in it."""
+    """Killed before the rename: the checkpoint is there; after it: the run is whole, whatever is left in it."""
     import shutil
 
     counted(TRIAL, tmp_path / "run", ONE)
@@ -314,7 +314,7 @@ def test_the_command(tmp_path: Path, command: Callable[..., tuple[int, str, str]
     assert code == 2 and said.startswith("error: ")
     code, printed, said = command("resume", out, "--jobs", 1)
     assert code == 0, said
-    assert said.splitlines()[0] == "test: 3 rounds; goes on behind round 1 of 3"
+    assert said.splitlines()[0] == "test: 3 rounds; goes on after round 1 of 3"
     assert [line.split(":")[0] for line in said.splitlines()[1:]] == ["round 2/3", "round 3/3"]
     assert printed.splitlines()[-2:] == [f"run: {out}", f"report: {out / 'report.html'}"]
     assert command("resume", out) == (0, f"{out}: is finished, nothing to resume\n", "")
@@ -328,6 +328,6 @@ def test_run_goes_on_when_it_is_told_to(
     out = tmp_path / "run"
     counted(TRIAL, out, ONE)
     code, _, said = command("run", "x.toml", "--out", out, "--resume", "--no-report")
-    assert code == 0 and said.splitlines()[0] == "test: 3 rounds; goes on behind round 1 of 3"
+    assert code == 0 and said.splitlines()[0] == "test: 3 rounds; goes on after round 1 of 3"
     code, _, said = command("run", "x.toml", "--out", tmp_path / "new", "--resume", "--no-report")
     assert code == 0 and said.splitlines()[0] == "test: 3 rounds"

@@ -165,6 +165,8 @@ class CheckpointFolder:
             raise ResultsError(
                 f"{self.folder.parent}: another process is writing this run; wait for it, or give another --out"
             ) from None
+        except OSError:  # a file system without locks
+            pass
 
     def _append(self, rows: Rows) -> None:
         if self._log is None:

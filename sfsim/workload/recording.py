@@ -2,8 +2,8 @@
 
 A simulation cannot be saved: its processes are generators. It is quick, though, and what it does depends only
 on what its works cost and put out. So a checkpoint holds what all works until now cost and put out (of the
-payloads only length and checksum), and the state of the learning behind exactly these works. To go on, the
-simulation is run again from its beginning: works of the recording are answered from it, and behind its last
+payloads only length and checksum), and the state of the learning after exactly these works. To go on, the
+simulation is run again from its beginning: works of the recording are answered from it, and after its last
 row the real workload takes over, in the state that was saved.
 
 A checkpoint is made at the end of an instant at which no client is between forward and backward of a
@@ -94,7 +94,7 @@ class Recorder:
         Parameters
         ----------
         share : float
-            The most of the wall time that checkpoints may take: 0.01 for one per cent; infinite: one behind
+            The most of the wall time that checkpoints may take: 0.01 for one per cent; infinite: one after
             every round, whatever it takes.
         """
         self._folder, self._share = folder, share
@@ -206,7 +206,7 @@ class Recorder:
         return outgoing if payload is None else outgoing._replace(payload=payload)
 
     def _replay(self, *expected: Any) -> Row | None:
-        """Return the next row of the recording, which has to begin like this; None behind its end."""
+        """Return the next row of the recording, which has to begin like this; None after its end."""
         row = self._next
         if row is None:
             return None
