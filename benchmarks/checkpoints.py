@@ -1,6 +1,4 @@
-"""What checkpoints cost, and how long it takes to go on from one.
-
-    python benchmarks/checkpoints.py [SCENARIO.toml [RUNS]]
+"""What checkpoints cost, and how long it takes to go on from one, on the quickstart.
 
 Runs without checkpoints, with the default share and with one after every round take turns on one job. Printed are
 medians of CPU seconds, the share of wall time that was spent in writing checkpoints (waiting for works under way,
@@ -8,7 +6,6 @@ the state, the file system), and what the last checkpoint takes to be replayed.
 """
 
 import math
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -25,10 +22,11 @@ SHARES = (0.0, 0.01, math.inf)
 
 
 class Meter:
-    """Counts checkpoints, their seconds and their bytes."""
+    """Counts checkpoints, their seconds and their bytes, until it is closed."""
 
     def __init__(self) -> None:
         self.spent_s, self.count, self.num_bytes = 0.0, 0, 0
+        self._own = Recorder._save_if_possible, CheckpointFolder.write
         save, write = Recorder._save_if_possible, CheckpointFolder.write
 
         def timed(recorder: Recorder) -> None:
@@ -44,10 +42,14 @@ class Meter:
         Recorder._save_if_possible = timed  # type: ignore[assignment,method-assign]
         CheckpointFolder.write = weighed  # type: ignore[assignment,method-assign]
 
+    def close(self) -> None:
+        """Leave things as they were."""
+        Recorder._save_if_possible, CheckpointFolder.write = self._own  # type: ignore[method-assign]
 
-def main(file: Path, runs: int) -> None:
+
+def main(runs: int = 5) -> None:
     """Run and print."""
-    scenario, meter = sfsim.load(file), Meter()
+    scenario, meter = sfsim.load(ROOT / "scenarios" / "quickstart.toml"), Meter()
     cpu_s: dict[float, list[float]] = {share: [] for share in SHARES}
     part: dict[float, list[float]] = {share: [] for share in SHARES}
     counts = dict.fromkeys(SHARES, 0)
@@ -68,6 +70,7 @@ def main(file: Path, runs: int) -> None:
     ratios = [b / a for a, b in zip(cpu_s[0.0][1:], cpu_s[0.01][1:], strict=True)]
     print(f"CPU with the default share / without checkpoints: {median(ratios):.3f}")
     print(f"on disk: {meter.num_bytes:,} bytes")
+    meter.close()
     replay(scenario)
 
 
@@ -102,7 +105,4 @@ def replay(scenario: sfsim.Scenario) -> None:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    main(
-        Path(given[0]) if given else ROOT / "scenarios" / "quickstart.toml", int(given[1]) if given[1:] else 5
-    )
+    main()
