@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sfsim.network.cell import Cellular
 from sfsim.network.transport.udp import Fec, Udp
 from sfsim.results import partial_of
 from sfsim.scenario import Codecs, Evaluation, ModelCodec, NetworkTable, Server
-from sfsim.workload.checkpoint import CheckpointFolder
+from sfsim.workload.checkpoint import CheckpointFolder, Rows
 from sfsim.workload.recording import Recorder
 
 FADING = replace(
@@ -29,8 +30,8 @@ FADING = replace(
     loss=Bernoulli(probability=0.1),
 )
 UNSTEADY = clients(3, uplink=FADING, variation=Variation(law="lognormal", sigma=0.3))
+QUICK = replace(ACCESS, rate_bps=1e9, latency_s=1e-5)
 SLOW = replace(FAST, peak_flops=2e8)
-BUSY = Server(device=replace(FAST, peak_flops=2e9))
 DELTA = ModelCodec(codec=Qsgd(bits=4), of="delta")
 LOSSY = Codecs(
     smashed_up=RandTopK(keep=0.2, alpha=0.1),
@@ -40,7 +41,7 @@ LOSSY = Codecs(
 )
 
 
-INSTANTS = int(os.environ.get("SFSIM_TEST_INSTANTS", 3))  # of each world; there are some 25 (all: 100)
+EVERY_INSTANT = "SFSIM_TEST_EVERY_INSTANT" in os.environ  # two minutes
 U_SHAPED = ("conv1", "conv3")
 BROADCAST = ModelCodec(codec=Qsgd(bits=6), of="weights")
 WORLDS: dict[str, dict[str, Any]] = {
@@ -54,6 +55,10 @@ WORLDS: dict[str, dict[str, Any]] = {
         "main_server": Server(device=SLOW),
         "codecs": Codecs(client_model_down=BROADCAST),
         "optimiser_state": "reset",
+    },
+    "v1, a server that is slow to step and to decode": {
+        "clients": clients(3, uplink=QUICK, downlink=QUICK, variation=Variation(law="lognormal", sigma=0.3)),
+        "main_server": Server(device=replace(FAST, memory_bandwidth_bytes_per_s=1e7)),
     },
     "v1, the best epoch, momentum": {
         "clients": UNSTEADY,
@@ -130,7 +135,7 @@ def test_every_instant_between_minibatches_can_be_saved(
     """Also with payloads under way, works that wait for a device and works that nobody has collected yet."""
     declared = scenario(global_rounds=3, **WORLDS[world])
     whole = sfsim.run(declared, out=tmp_path / "whole", checkpoint_share=0)
-    copies: list[Path] = []
+    copies: list[tuple[int, int, int, Path]] = []
     launch, write = Recorder._launch, CheckpointFolder.write
 
     def launch_and_save(recorder: Recorder, *arguments: Any) -> Any:
@@ -139,17 +144,24 @@ def test_every_instant_between_minibatches_can_be_saved(
         recorder._clock.when_instant_ends(recorder._save_if_possible)
         return outcome
 
-    def write_and_copy(folder: CheckpointFolder, *arguments: Any) -> None:
-        write(folder, *arguments)
-        copies.append(tmp_path / f"{len(copies)}.partial")
-        shutil.copytree(folder.folder.parent, copies[-1])
+    def write_and_copy(folder: CheckpointFolder, rows: Rows, state: Any, facts: dict[str, Any]) -> None:
+        write(folder, rows, state, facts)
+        copy = tmp_path / f"{len(copies)}.partial"
+        shutil.copytree(folder.folder.parent, copy)
+        servers = state["live"]["setting"]["servers"].values()
+        steps = sum(gradient is not None for server in servers for gradient in server["gradients"])
+        copies.append((len(state["arguments"]), steps, len(state["payloads"]), copy))
 
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "_launch", launch_and_save)
         patch.setattr(CheckpointFolder, "write", write_and_copy)
         eager = sfsim.run(declared, out=tmp_path / "eager", checkpoint_share=math.inf)
     assert files(eager.directory) == files(whole.directory)
-    for copy in copies[:: max(1, len(copies) // INSTANTS)]:
+    found = [max(entry[part] for entry in copies) > 0 for part in range(3)]
+    assert found == ([True, True, True] if "slow to step" in world else [False, False, True])
+    # Those with the most that is half done, in one way or another.
+    chosen = {max(copies, key=itemgetter(part, 3))[3] for part in range(4)}
+    for copy in [entry[3] for entry in copies] if EVERY_INSTANT else chosen:
         result = sfsim.resume(copy)
         assert files(result.directory) == files(whole.directory)
         assert len(result.environment["resumed_after_rounds"]) == 1
