@@ -18,6 +18,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
+_BYTES = "these are bytes"
+
 
 class Saved(Protocol):
     """A part of the workload that changes while a run goes on."""
@@ -33,22 +37,35 @@ def write_state(path: Path, state: Any) -> None:
     """Write a snapshot to a file."""
     import torch  # not to be waited for by those who only ask what there is
 
-    torch.save(_lean(state), path)
+    torch.save(_packed(state), path)
 
 
 def read_state(path: Path) -> Any:
     """Read a snapshot: tensors come back to where they were."""
     import torch
 
-    return torch.load(path, weights_only=True)
+    return _unpacked(torch.load(path, weights_only=True))
 
 
-def _lean(value: Any) -> Any:
-    """Let go of what a tensor is only a piece of: its whole memory would be written."""
+def _packed(value: Any) -> Any:
+    """Make bytes a tensor (as text they would take half as much again, and none at all could not be read).
+
+    Let go of what a tensor is only a piece of: its whole memory would be written.
+    """
     import torch
 
     if isinstance(value, torch.Tensor):
         return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, bytes):
+        return {_BYTES: torch.from_numpy(np.frombuffer(value, np.uint8).copy())}
     if isinstance(value, dict):
-        return {key: _lean(item) for key, item in value.items()}
-    return type(value)(map(_lean, value)) if isinstance(value, list | tuple) else value
+        return {key: _packed(item) for key, item in value.items()}
+    return type(value)(map(_packed, value)) if isinstance(value, list | tuple) else value
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, dict):
+        if _BYTES in value:
+            return value[_BYTES].numpy().tobytes()
+        return {key: _unpacked(item) for key, item in value.items()}
+    return type(value)(map(_unpacked, value)) if isinstance(value, list | tuple) else value
