@@ -1,6 +1,6 @@
 """sfsim: a discrete-event network simulator for split-federated learning.
 
-The face of the package is four names; each is loaded when it is first used, so that
+The face of the package is five names; each is loaded when it is first used, so that
 ``import sfsim`` costs milliseconds and no torch, pandas or networkx.
 
 >>> import sfsim
@@ -11,14 +11,20 @@ The face of the package is four names; each is loaded when it is first used, so 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Scenario", "__version__", "load", "run"]
+__all__ = ["Result", "Scenario", "__version__", "load", "resume", "run"]
 
 if TYPE_CHECKING:
     from sfsim.results import Result
     from sfsim.scenario import Scenario, load
-    from sfsim.simulation import run
+    from sfsim.simulation import resume, run
 
-_HOME = {"Result": "results", "Scenario": "scenario", "load": "scenario", "run": "simulation"}
+_HOME = {
+    "Result": "results",
+    "Scenario": "scenario",
+    "load": "scenario",
+    "resume": "simulation",
+    "run": "simulation",
+}
 
 
 def __getattr__(name: str) -> Any:

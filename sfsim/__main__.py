@@ -10,13 +10,16 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sfsim import __version__
 from sfsim.errors import ConfigError, SfsimError
 from sfsim.files import writing
+
+if TYPE_CHECKING:
+    from sfsim.results import Result
 
 # Everything else is imported by the verb that needs it: `sfsim --help` answers at once.
 
@@ -32,6 +35,19 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
 DataRoot = Annotated[
     Path | None, typer.Option(envvar="SFSIM_DATA", metavar="DIR", help="Folder that holds the data sets.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Clients trained side by side; never changes a result.  [default: all cores]"),
+]
+Report = Annotated[bool, typer.Option(help="Write report.html and figures/ into the run directory.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+CheckpointShare = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="The most of the wall time that checkpoints may take; 0: none, inf: one after every round.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -66,10 +82,7 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]")
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where PyTorch computes.")] = "cpu",
-    jobs: Annotated[
-        int | None,
-        typer.Option(help="Clients trained side by side; never changes a result.  [default: all cores]"),
-    ] = None,
+    jobs: Jobs = None,
     data_root: DataRoot = None,
     set_: Set = None,
     network: Annotated[
@@ -79,10 +92,12 @@ def run(
     require_target: Annotated[
         bool, typer.Option("--require-target", help="Exit with 3 when the target is missed.")
     ] = False,
-    report: Annotated[
-        bool, typer.Option(help="Write report.html and figures/ into the run directory.")
-    ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    report: Report = True,
+    quiet: Quiet = False,
+    go_on: Annotated[
+        bool, typer.Option("--resume", help="Go on with an equal run that was interrupted, if there is one.")
+    ] = False,
+    checkpoint_share: CheckpointShare = 0.01,
 ) -> None:
     """Run a scenario and say when it reached its target."""
     from sfsim import console
@@ -95,11 +110,68 @@ def run(
     with console.progress(scenario.name, scenario.global_rounds, quiet) as show:
         from sfsim import simulation  # torch: seconds, so the progress is shown before
 
-        jobs = len(os.sched_getaffinity(0)) if jobs is None else jobs
         with _tables_of(file):
             result = simulation.run(
-                scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
+                scenario,
+                out=out,
+                device=device,
+                jobs=_cores(jobs),
+                data_root=data_root,
+                progress=show,
+                checkpoint_share=checkpoint_share,
+                resume=go_on,
             )
+    _present(result, report, quiet)
+    if require_target and not result.time_to().reached:
+        raise typer.Exit(3)
+
+
+@app.command()
+def resume(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Run directory, as given to run --out or chosen by run.")
+    ],
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda", help="What the run began with.  [default: that]")
+    ] = None,
+    jobs: Jobs = None,
+    data_root: DataRoot = None,
+    report: Report = True,
+    quiet: Quiet = False,
+    checkpoint_share: CheckpointShare = 0.01,
+) -> None:
+    """Go on with a run that was interrupted; the result is that of a run that was not."""
+    from sfsim import console
+    from sfsim.resuming import find
+
+    interrupted = find(directory)
+    if interrupted is None:
+        if not quiet:
+            console.line(f"{directory}: is finished, nothing to resume")
+        return
+    scenario = interrupted["scenario"]
+    with console.progress(scenario["name"], scenario["global_rounds"], quiet) as show:
+        from sfsim import simulation
+
+        result = simulation.resume(
+            directory,
+            device=device,
+            jobs=_cores(jobs),
+            data_root=data_root,
+            progress=show,
+            checkpoint_share=checkpoint_share,
+        )
+    _present(result, report, quiet)
+
+
+def _cores(jobs: int | None) -> int:
+    return len(os.sched_getaffinity(0)) if jobs is None else jobs
+
+
+def _present(result: "Result", report: bool, quiet: bool) -> None:
+    """Write the report of a run, and say what it came to."""
+    from sfsim import console
+
     page = None
     if report:
         from sfsim import report as reports
@@ -110,8 +182,6 @@ def run(
         console.summary(result)
         if page:
             console.line(f"report: {page}")
-    if require_target and not result.time_to().reached:
-        raise typer.Exit(3)
 
 
 @app.command()

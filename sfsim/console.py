@@ -128,7 +128,8 @@ def progress(name: str, rounds: int, quiet: bool) -> Iterator[Callable[["Progres
 
         def show(now: "Progress") -> None:
             if now.round == 0:  # not before: an error in the preparations stands alone
-                print(f"{name}: {rounds} rounds", file=sys.stderr, flush=True)
+                note = f"; {now.note}" if now.note else ""
+                print(f"{name}: {rounds} rounds{note}", file=sys.stderr, flush=True)
                 return
             wall_s = time.monotonic() - started_s
             text = f"round {now.round}/{now.rounds}: simulated {now.time_s:.6g} s, wall {wall_s:.1f} s"
@@ -162,6 +163,8 @@ def _bar(name: str, rounds: int) -> Iterator[Callable[["Progress"], None]]:
         task = bar.add_task(name, total=rounds, simulated="preparing")
 
         def show(now: "Progress") -> None:
+            if now.note:
+                bar.console.print(f"{name}: {now.note}", markup=False, highlight=False, soft_wrap=True)
             simulated = f"simulated {now.time_s:.4g} s{_measured(now)}"
             bar.update(task, completed=now.round, simulated=simulated)
 

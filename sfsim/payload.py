@@ -1,6 +1,7 @@
 """Outgoing: what a party hands to the network, encoded bytes and what the ledger will say about them."""
 
 from typing import NamedTuple
+from zlib import crc32
 
 
 class Outgoing(NamedTuple):
@@ -32,6 +33,10 @@ class Outgoing(NamedTuple):
     likelihood_bits : float
         What published code of learned codecs reports instead of bytes: the likelihood under the codec in
         training, with noise for rounding. `estimated_bits` for other codecs.
+    crc32 : int
+        Checksum of the content that nobody needs.
+    work : int
+        In a run that is recorded: the number of the work that made it.
     """
 
     kind: str
@@ -47,8 +52,15 @@ class Outgoing(NamedTuple):
     size: int = 0
     slot: str = ""
     likelihood_bits: float = 0.0
+    crc32: int = 0
+    work: int = -1
 
     @property
     def num_bytes(self) -> int:
         """Bytes that cross the network, before framing."""
         return self.size or len(self.payload)
+
+    @property
+    def payload_crc32(self) -> int:
+        """Checksum of the content, known or not."""
+        return crc32(self.payload) if self.payload else self.crc32

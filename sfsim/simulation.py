@@ -9,16 +9,20 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sfsim import __version__
-from sfsim.errors import ConfigError, Diverged, ResultsError, SimulationError
+from sfsim.declaration import validate
+from sfsim.errors import ConfigError, DataError, Diverged, ResultsError, SfsimError, SimulationError
 from sfsim.ledger import EvaluationRecord
 from sfsim.results import Progress, Result, claim, write
+from sfsim.resuming import find, open_folder
 from sfsim.scenario import Scenario, scenario_hash
+from sfsim.workload.recording import OutOfStep
 
 if TYPE_CHECKING:
     from sfsim.world import World
@@ -34,6 +38,8 @@ def run(
     jobs: int = 1,
     data_root: Path | str | None = None,
     progress: Callable[[Progress], None] | None = None,
+    checkpoint_share: float = 0.01,
+    resume: bool = False,
 ) -> Result:
     """Run a scenario and write its run directory.
 
@@ -51,6 +57,11 @@ def run(
         Folder of the data sets that are not embedded; default: the environment variable ``SFSIM_DATA``.
     progress : callable, optional
         Called at the end of every global round.
+    checkpoint_share : float
+        The most of the wall time that checkpoints may take: one is made after a round when enough time has gone
+        by. Infinite: after every round; 0: never.
+    resume : bool
+        Go on from the checkpoint of an equal run that was interrupted, if there is one, instead of starting anew.
 
     Returns
     -------
@@ -60,52 +71,150 @@ def run(
     Raises
     ------
     SfsimError
-        Anything that a user can mend; nothing has been written then.
+        Anything that a user can mend; nothing has been written then, but for the checkpoint of a run that came to
+        the end of a round and failed for what is not its own (data, the file system).
     """
-    # Only a run needs torch; naming one must not.
-    import torch
-
-    from sfsim import world as worlds
-
-    started_s = perf_counter()
     if not isinstance(scenario, Scenario):
         hint = (
             f"Write sfsim.run(sfsim.load({str(scenario)!r}))." if isinstance(scenario, str | Path) else None
         )
         raise ConfigError("sfsim.run", repr(scenario), "a Scenario", hint)
     _check_machine(device, jobs)
-    goal = _goal(scenario)
+    if not checkpoint_share >= 0:
+        raise ConfigError("--checkpoint-share", f"{checkpoint_share:g}", "a number of at least 0")
     root = data_root if data_root is not None else os.environ.get("SFSIM_DATA")
+    options = _Options(
+        None if out is None else Path(out),
+        device,
+        jobs,
+        None if root is None else Path(root),
+        progress,
+        checkpoint_share,
+    )
+    try:
+        return _run(scenario, options, resume, [])
+    except OutOfStep as error:
+        return _run(
+            scenario,
+            options,
+            False,
+            [f"the run was interrupted and started anew: its checkpoint does not fit this program ({error})"],
+        )
+
+
+def resume(
+    directory: Path | str,
+    *,
+    device: str | None = None,
+    jobs: int = 1,
+    data_root: Path | str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint_share: float = 0.01,
+) -> Result:
+    """Go on with a run that was interrupted; its ledger becomes that of a run that was not.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory, as it was given to `run` or chosen by it. A finished run is returned as it is.
+    device : str, optional
+        Has to be what the run began with, which is the default.
+    data_root : Path, optional
+        Default: the environment variable ``SFSIM_DATA``, or else what the run began with.
+    jobs, progress, checkpoint_share
+        As of `run`.
+
+    Returns
+    -------
+    Result
+        The finished run. Where the program does not ask for the works that the checkpoint holds any more, the
+        run was started anew, and a note says so.
+
+    Raises
+    ------
+    SfsimError
+        Nothing was interrupted there; scenario files, data, sfsim or libraries are not what they were.
+    """
+    out = Path(str(directory).removesuffix(".partial"))
+    pointer = find(out)
+    if pointer is None:
+        return Result(out)
+    scenario = validate(Scenario, pointer["scenario"], f"checkpoint of {out}")
+    return run(
+        scenario,
+        out=out,
+        device=device or pointer["identity"]["device"],
+        jobs=jobs,
+        data_root=data_root or os.environ.get("SFSIM_DATA") or pointer["data_root"],
+        progress=progress,
+        checkpoint_share=checkpoint_share,
+        resume=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What `run` was told beside the scenario."""
+
+    out: Path | None
+    device: str
+    jobs: int
+    data_root: Path | None
+    progress: Callable[[Progress], None] | None
+    checkpoint_share: float
+
+
+def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]) -> Result:
+    # Only a run needs torch; naming one must not.
+    import torch
+
+    from sfsim import world as worlds
+
+    started_s = perf_counter()
+    goal, progress, share = _goal(scenario), options.progress, options.checkpoint_share
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    world = None
+    world = folder = None
     try:
         world = worlds.build(
             scenario,
-            data_root=None if root is None else Path(root),
-            device=device,
-            jobs=jobs,
+            data_root=options.data_root,
+            device=options.device,
+            jobs=options.jobs,
             on_round=lambda world, round: _on_round(scenario, goal, world, round, progress),
+            recorded=resume or share > 0,
         )
         digest = scenario_hash(scenario, world.data_fingerprint, __version__)
-        directory = claim(None if out is None else Path(out), scenario.name, digest)
+        directory = claim(options.out, scenario.name, digest)
+        note = ""
+        if world.recorder:
+            folder, note = open_folder(
+                directory, scenario, _identity(world, digest, options), options.data_root, resume
+            )
+            world.recorder.open(folder, share)
         if progress:
-            progress(Progress(0, scenario.global_rounds, 0.0))
+            progress(Progress(0, scenario.global_rounds, 0.0, note=note))
         notes = _simulate(scenario, world)
+        written = write(
+            directory,
+            world.ledger,
+            scenario_table=scenario.to_table(),
+            scenario_hash=digest,
+            environment=_environment(options, world, started_s),
+            target=scenario.target,
+            notes=[*remarks, *notes, *worlds.notes(scenario, world)],
+            predictions=world.workload.predictions,
+        )
+    except SfsimError as error:
+        if folder and not (folder.saved and isinstance(error, DataError | ResultsError)):
+            folder.discard()
+        raise
     finally:
+        if folder:
+            folder.close()
         if world is not None:
             world.workload.close()
         torch.set_num_threads(threads)
-    written = write(
-        directory,
-        world.ledger,
-        scenario_table=scenario.to_table(),
-        scenario_hash=digest,
-        environment=_environment(device, jobs, started_s),
-        target=scenario.target,
-        notes=[*notes, *worlds.notes(scenario, world)],
-        predictions=world.workload.predictions,
-    )
     return Result(written)
 
 
@@ -142,6 +251,8 @@ def _simulate(scenario: Scenario, world: World) -> list[str]:
         raise SimulationError(
             f"at {env.now:g} s nothing is left to happen, but the run is not over"
         ) from None
+    if world.recorder:
+        world.recorder.check_end()
     world.network.finish()
     world.network.check_conservation()
     return notes
@@ -184,7 +295,7 @@ def _on_round(
         if (row.split, row.codec, row.metric, row.client) == ("validation", "on", metric, "")
     ]
     newest = values[-1] if values else math.nan
-    if progress:
+    if progress and not (world.recorder and world.recorder.replaying):
         progress(Progress(round, scenario.global_rounds, world.env.now, metric, newest))
     if target and target.stop and _reached(values, goal, target.hold):
         world.over.succeed()
@@ -205,14 +316,27 @@ def _check_machine(device: str, jobs: int) -> None:
         raise ConfigError("--device", "'cuda'", "a machine on which torch finds a CUDA device, or cpu")
 
 
-def _environment(device: str, jobs: int, started_s: float) -> dict[str, Any]:
+def _identity(world: World, digest: str, options: _Options) -> dict[str, str]:
+    """All that must be the same for a run to go on bit for bit."""
+    fixed = {
+        "sfsim": __version__,
+        "data": world.data_fingerprint,
+        "scenario": digest,
+        "device": options.device,
+    }
+    return fixed | {name: version(name) for name in _VERSIONS}
+
+
+def _environment(options: _Options, world: World, started_s: float) -> dict[str, Any]:
+    recorder = world.recorder
     return {
         "sfsim": __version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "versions": {name: version(name) for name in _VERSIONS},
-        "device": device,
-        "bits_promised": device == "cpu",
-        "jobs": jobs,
-        "wall_s": perf_counter() - started_s,
+        "device": options.device,
+        "bits_promised": options.device == "cpu",
+        "jobs": options.jobs,
+        "wall_s": perf_counter() - started_s + (recorder.earlier_wall_s if recorder else 0.0),
+        "resumed_after_rounds": recorder.resumed if recorder else [],
     }

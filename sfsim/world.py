@@ -13,6 +13,7 @@ import numpy as np
 import simpy
 import torch
 
+from sfsim.clock import Clock
 from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
 from sfsim.learning.data import load_dataset
@@ -30,6 +31,7 @@ from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER
 from sfsim.splitfed.referee import Referee
 from sfsim.splitfed.schedule import Schedule
 from sfsim.workload.live import LiveWorkload
+from sfsim.workload.recording import Recorder
 from sfsim.workload.setting import Setting
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class World:
         Fires to end the run early (the target was reached).
     processes : list of simpy.Process
         All parties.
+    recorder : Recorder or None
+        Stands between parties and workload, for a run that can be interrupted.
     """
 
     env: simpy.Environment
@@ -63,6 +67,7 @@ class World:
     data_fingerprint: str
     over: simpy.Event
     processes: list[simpy.Process]
+    recorder: Recorder | None = None
 
 
 def build(
@@ -72,6 +77,7 @@ def build(
     device: str = "cpu",
     jobs: int = 1,
     on_round: Callable[[World, int], None] = lambda world, round: None,
+    recorded: bool = False,
 ) -> World:
     """Wire a scenario.
 
@@ -85,21 +91,24 @@ def build(
         Threads that train clients side by side; the ledger does not depend on it.
     on_round : callable
         Called at the end of every global round.
+    recorded : bool
+        Whether there may be checkpoints.
     """
     protocol = protocol_of(scenario)
     dataset, shards = load_data(scenario, data_root)
     setting = Setting(scenario, dataset, shards, protocol.ONE_SERVER_MODEL, jobs, torch.device(device))
     check_memories(scenario, setting)
-    env, ledger = simpy.Environment(), Ledger()
+    env, ledger = Clock(), Ledger()
     network = network_of(scenario, env, ledger)
     workload = LiveWorkload(setting)
     schedule = Schedule(
         scenario.client_names, scenario.client_fraction, scenario.global_rounds, scenario.seeds.training
     )
-    world = World(env, ledger, network, workload, dataset.fingerprint, env.event(), [])
+    recorder = Recorder(workload, env, network, scenario.global_rounds) if recorded else None
+    world = World(env, ledger, network, workload, dataset.fingerprint, env.event(), [], recorder)
     referee = Referee(
         env,
-        workload,
+        recorder or workload,
         ledger,
         scenario.evaluation.every_rounds,
         scenario.global_rounds,
@@ -133,7 +142,7 @@ def _start(
     scenario: Scenario, protocol: ModuleType, schedule: Schedule, referee: Referee, world: World
 ) -> list[simpy.Process]:
     env, ledger, seed = world.env, world.ledger, scenario.seeds.network
-    workload: Workload = world.workload
+    workload: Workload = world.recorder or world.workload
     u_shaped = scenario.u_shaped
     main_device = DeviceServer(env, scenario.main_server.device, MAIN_SERVER, seed, ledger)
     fed_device = (

@@ -16,7 +16,7 @@ MODULES = {
 }
 
 # What a package may know of the house; `errors`, `files`, `seeds`, `cost`, `declaration` and `ledger` lie below all.
-GROUND = {"payload", "errors", "files", "seeds", "cost", "declaration", "ledger"}
+GROUND = {"payload", "errors", "files", "seeds", "cost", "declaration", "ledger", "clock"}
 MAY_IMPORT = {
     "codec": set(),
     "channel": set(),
@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "results": {"scenario"},
     "report": {"results"},
     "study": {"results", "scenario", "simulation"},
-    "simulation": {"world", "results", "scenario", "learning", "workload"},
+    "resuming": {"results", "scenario", "workload"},
+    "simulation": {"world", "results", "resuming", "scenario", "learning", "workload"},
 }
 NEVER = {
     "codec": {"simpy", "torch", "networkx"},

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from interrupted import counted, files
 from worlds import MASKS, clients, finished, scenario
 
+import sfsim
 from sfsim import world as worlds
 from sfsim.codec import Ae, Cast, ChengAt, Uniform, Zeros
 from sfsim.errors import CodecError, ConfigError
@@ -14,7 +16,7 @@ from sfsim.learning.cut import split
 from sfsim.learning.declarations import Cnn, Sgd, UNet
 from sfsim.learning.losses import loss_function
 from sfsim.learning.models import build
-from sfsim.scenario import Codecs, CodecTraining, ModelCodec
+from sfsim.scenario import Codecs, CodecTraining, Evaluation, ModelCodec
 from sfsim.seeds import integer
 from sfsim.workload.learned import networks, stored
 from sfsim.workload.learned.slot import LearnedSlot
@@ -341,3 +343,29 @@ def test_weights_come_from_a_file_and_foreign_ones_are_refused(tmp_path: Path):
     (tmp_path / "b.safetensors").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match="expected what `sfsim codec train` wrote"):
         stored.load(tmp_path / "b.safetensors", trainee)
+
+
+# Interrupted
+
+
+@pytest.mark.parametrize(
+    ("protocol", "training"),
+    [
+        ("splitfed-v1", {"update": "epoch", "update_codec": ModelCodec(codec=Uniform(bits=8, per="tensor"))}),
+        ("splitfed-v2", {"freeze_when_settled": 0.5}),
+        ("sl", {"update": "ideal", "update_every_minibatches": None}),
+    ],
+)
+def test_a_run_with_learned_codecs_goes_on_to_the_same_bytes(protocol, training, tmp_path: Path):
+    declared = learned(
+        training=replace(LARGE, **training),
+        protocol=protocol,
+        global_rounds=4,
+        local_epochs=2,
+        evaluation=Evaluation(codec_off=False, keep_predictions=2),
+    )
+    works = counted(declared, tmp_path / "whole", checkpoint_share=0)
+    counted(declared, tmp_path / "run", works * 2 // 3)
+    result = sfsim.resume(tmp_path / "run")
+    assert result.environment["resumed_after_rounds"]
+    assert files(result.directory) == files(tmp_path / "whole")

@@ -118,6 +118,11 @@ class MessageNetwork(Generic[LinkT]):
         """Send one payload to several parties; one event for each, as of `send`."""
         return [self.send(source, destination, outgoing) for destination in destinations]
 
+    def undelivered(self) -> list[Outgoing]:
+        """What was sent and nobody has received yet: under way, or in an inbox."""
+        waiting = [message.outgoing for inbox in self._inboxes.values() for message in inbox]
+        return [transfer.outgoing for transfer in self._in_flight.values()] + waiting
+
     def finish(self) -> None:
         """Write the records of links, and of messages that were still under way."""
         self._settle()
@@ -313,6 +318,8 @@ class Together(simpy.Event):
 
 def _received(transfer: Transfer[LinkT]) -> Outgoing:
     """Return what the receiver gets: zeros stand where bytes are missing."""
+    if not transfer.outgoing.payload:  # its content is not known
+        return transfer.outgoing
     payload = bytearray(transfer.outgoing.payload)
     for start, end in transfer.missing:
         payload[start:end] = bytes(end - start)

@@ -1,7 +1,7 @@
 """A message in the hands of its receiver, and the inbox where it waits."""
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import simpy
@@ -69,6 +69,9 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._messages)
 
     def put(self, message: Message) -> None:
         """Hand `message` to the first process that waits for one like it, or keep it."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
-from zlib import crc32
 
 import simpy
 
@@ -176,7 +175,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
             self.crossed_bytes,
             sent.estimated_bits,
             sent.likelihood_bits,
-            crc32(sent.payload) if sent.payload else 0,
+            sent.payload_crc32,
             self.queued_s,
             first_s,
             delivered_s,

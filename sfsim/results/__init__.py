@@ -6,9 +6,19 @@ report was asked for, ``report.html`` and ``figures/``. `docs/results.md` explai
 Equal ledgers give byte-identical parquet files: no time stamp, host name or path is in them.
 """
 
-from sfsim.results.directory import claim, write
+from sfsim.results.directory import CHECKPOINT, claim, partial_of, write
 from sfsim.results.progress import Progress
 from sfsim.results.result import Result
 from sfsim.results.target import TimeToTarget, kaplan_meier_quantile, time_to
 
-__all__ = ["Progress", "Result", "TimeToTarget", "claim", "kaplan_meier_quantile", "time_to", "write"]
+__all__ = [
+    "CHECKPOINT",
+    "Progress",
+    "Result",
+    "TimeToTarget",
+    "claim",
+    "kaplan_meier_quantile",
+    "partial_of",
+    "time_to",
+    "write",
+]

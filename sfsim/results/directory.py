@@ -36,6 +36,7 @@ _TABLES = {
     "links": LinkRecord,
     "link_usage": LinkUsageRecord,
 }
+CHECKPOINT = "checkpoint"  # the folder in a partial directory that outlives an interrupted run
 _OPTIONAL = {"link_usage"}  # written when there is something in it
 _DIRECTIONS = {"up": "up", "down": "down"}  # peer and core messages are counted as "other"
 
@@ -79,7 +80,7 @@ def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
 
 def _check_writable(out: Path) -> None:
     """Make the place in which the run will be written, and take it away again: asking could be wrong."""
-    partial = _partial(out)
+    partial = partial_of(out)
     made: list[Path] = []
     try:
         made = [path for path in (partial, *partial.parents) if not path.exists()]
@@ -92,7 +93,8 @@ def _check_writable(out: Path) -> None:
                 path.rmdir()
 
 
-def _partial(out: Path) -> Path:
+def partial_of(out: Path) -> Path:
+    """Return where a run is written, and its checkpoint kept, until it is whole."""
     out = out.absolute()
     return out.with_name(out.name + ".partial")
 
@@ -137,11 +139,11 @@ def write(
     """
     name = str(scenario_table["name"])
     out = claim(out, name, scenario_hash).absolute()
-    partial, old = _partial(out), out.with_name(out.name + ".old.partial")
+    partial, old = partial_of(out), out.with_name(out.name + ".old.partial")
     try:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
+        shutil.rmtree(old, ignore_errors=True)
+        _clear(partial)
+        partial.mkdir(parents=True, exist_ok=True)
         for table, record in _TABLES.items():
             rows = getattr(ledger, table)
             if not rows and table in _OPTIONAL:
@@ -167,18 +169,30 @@ def write(
         if out.is_dir() and any(out.iterdir()):
             out.rename(old)
         partial.rename(out)
+        shutil.rmtree(out / CHECKPOINT, ignore_errors=True)  # only now can nothing be lost
         _keep_what_is_not_ours(old, out)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear(partial)
         raise ResultsError(f"{out}: cannot be written ({error.strerror or error})") from error
     return out
+
+
+def _clear(partial: Path) -> None:
+    """Take away what a run has written that did not come to its end; its checkpoint stays."""
+    for path in partial.iterdir() if partial.is_dir() else ():
+        if path.is_file():
+            path.unlink()
+        elif path.name != CHECKPOINT:
+            shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # there is a checkpoint, or nothing at all
+        partial.rmdir()
 
 
 def _keep_what_is_not_ours(old: Path, out: Path) -> None:
     """Carry a report, figures or a user's own files over: an equal run has not made them wrong."""
     for path in old.iterdir() if old.is_dir() else ():
-        if not (out / path.name).exists():
+        if path.name != CHECKPOINT and not (out / path.name).exists():
             path.rename(out / path.name)
 
 

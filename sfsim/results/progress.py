@@ -18,6 +18,8 @@ class Progress:
         Name of the newest measured metric (empty when nothing was measured yet).
     value : float
         Its value, on the validation split with the codec on.
+    note : str
+        What there is to say before the first round.
     """
 
     round: int
@@ -25,3 +27,4 @@ class Progress:
     time_s: float
     metric: str = ""
     value: float = math.nan
+    note: str = ""

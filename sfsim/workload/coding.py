@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -128,6 +128,14 @@ class Slot:
             return None
         indices = self.codec.gradient_support(payload)
         return None if indices is None else torch.from_numpy(indices).to(device)
+
+    def snapshot(self) -> Any:
+        """See `sfsim.workload.saving`."""
+        return self.saturated
+
+    def restore(self, saved: Any) -> None:
+        """See `sfsim.workload.saving`."""
+        self.saturated = saved
 
     def encode_cost(self, shape: Shape) -> Cost:
         """What encoding a float32 tensor of a shape costs."""

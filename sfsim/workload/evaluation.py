@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -89,6 +89,18 @@ class Evaluations:
             Measured(split, codec, metric, value, who) for (split, codec, metric, who), value in sums.items()
         ]
         return rows
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`."""
+        return {"halves": self._halves, "codecs": self._codec_states, "predictions": self._predicted()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        self._halves, self._codec_states = saved["halves"], saved["codecs"]
+        self.predictions = {name: tensor.numpy() for name, tensor in saved["predictions"].items()}
+
+    def _predicted(self) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(array) for name, array in self.predictions.items()}
 
     def _passages(self, round: int) -> dict[str, Slot | Passage]:
         """What smashed data go through: codecs, learned ones with the weights of the global model."""

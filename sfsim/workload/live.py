@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfsim.codec import Learned
 from sfsim.workload.evaluation import Evaluations
 from sfsim.workload.models import Models
+from sfsim.workload.saving import Saved
 from sfsim.workload.selection import BestEpochs
 from sfsim.workload.setting import Setting
 from sfsim.workload.training import Training
@@ -26,6 +27,7 @@ class LiveWorkload:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         epochs = BestEpochs(setting)
+        self._epochs = epochs
         self.codecs = _codec_updates(setting, epochs)
         training, models = Training(setting, epochs), Models(setting, epochs, self.codecs)
         self._evaluations = Evaluations(setting, models, self.codecs)
@@ -89,6 +91,24 @@ class LiveWorkload:
         """How many values each slot's codec had to clip to its range, for slots that had to."""
         slots = self.setting.slots.items()
         return {name: sum(slot.saturated.values()) for name, slot in slots if slot.saturated}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that later works depend on; see `sfsim.workload.saving`."""
+        return {name: part.snapshot() for name, part in self._parts().items()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `snapshot` returned."""
+        for name, part in self._parts().items():
+            part.restore(saved[name])
+
+    def _parts(self) -> dict[str, Saved]:
+        parts: dict[str, Saved] = {
+            "setting": self.setting,
+            "epochs": self._epochs,
+            "models": self.models,
+            "evaluations": self._evaluations,
+        }
+        return parts | {"codecs": self.codecs} if self.codecs else parts
 
     def close(self) -> None:
         """End the threads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfsim.cost import Cost
 from sfsim.learning.averaging import fedavg, is_batch_norm_statistic
@@ -145,6 +145,25 @@ class Models:
 
     def _codec_cost(self, owner: str, num_models: int, round: int) -> Cost:
         return self._codecs.average_cost(owner, num_models, round) if self._codecs else Cost()
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`."""
+        return {
+            "client_side": self.client_side,
+            "server_side": self.server_side,
+            "held": self._held,
+            "returned": self._returned,
+            "broadcast": self._broadcast and (self._broadcast[0], tuple(self._broadcast[1])),
+            "broadcast_round": self._broadcast_round,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        self.client_side, self.server_side = saved["client_side"], saved["server_side"]
+        self._held, self._returned = saved["held"], saved["returned"]
+        broadcast = saved["broadcast"]
+        self._broadcast = broadcast and (broadcast[0], Outgoing(*broadcast[1]))
+        self._broadcast_round = saved["broadcast_round"]
 
     def _fedavg(self, names: Sequence[str], states: list[State]) -> State:
         weights = [float(len(self._setting.shards[name])) for name in names]

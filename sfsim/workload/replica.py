@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -51,9 +51,7 @@ class Replica:
 
     def reset_optimiser(self) -> None:
         """Forget momentum and moments."""
-        self.optimiser = make_optimiser(
-            self._declared, [p for part in self.parts.values() for p in part.parameters()]
-        )
+        self.optimiser = make_optimiser(self._declared, self._weights())
 
     def step(self) -> None:
         """Step on the gradients that were accumulated, and forget them."""
@@ -67,6 +65,26 @@ class Replica:
             for name, part in self.parts.items()
             for key, value in part.state_dict().items()
         }
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`; gradients wait for a step that has not begun."""
+        assert self.pending.forward is None, "a minibatch is under way"
+        return {
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "gradients": [weight.grad for weight in self._weights()],
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        for name, part in self.parts.items():
+            part.load_state_dict(saved["parts"][name])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        for weight, gradient in zip(self._weights(), saved["gradients"], strict=True):
+            weight.grad = gradient
+
+    def _weights(self) -> list[torch.nn.Parameter]:
+        return [weight for part in self.parts.values() for weight in part.parameters()]
 
 
 def load(parts: Mapping[str, Part], state: Mapping[str, torch.Tensor]) -> None:

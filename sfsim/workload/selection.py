@@ -6,7 +6,7 @@ SplitFedZip's published code averages, for each client, the weights of its best 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfsim.learning.cut import Parts
 from sfsim.learning.metrics import evaluate
@@ -63,6 +63,14 @@ class BestEpochs:
     def codec_side(self, slot: str, client: str) -> State:
         """The weights of a learned codec that are averaged for a client."""
         return (self._best[client][4] if self._wanted else self._setting.codec_states(client))[slot]
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`."""
+        return {"half_done": sorted(self._half_done), "best": self._best}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        self._half_done, self._best = set(saved["half_done"]), saved["best"]
 
     def _ends_epoch(self, client: str, at: Minibatch) -> bool:
         plan = self._setting.batches(client, at.round)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from sfsim.workload.coding import Slot
 from sfsim.workload.executor import OrderedExecutor
 from sfsim.workload.prices import Prices
 from sfsim.workload.replica import Replica, State
+from sfsim.workload.saving import Saved
 from sfsim.workload.work import Access, Costs, Minibatch, Work, WorkKey
 
 if TYPE_CHECKING:
@@ -148,6 +149,31 @@ class Setting:
     def rows(self, client: str, at: Minibatch) -> np.ndarray:
         """Rows of the training split of one minibatch."""
         return self.batches(client, at.round)[at.minibatch - 1][1]
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`."""
+        return {
+            "clients": {name: replica.snapshot() for name, replica in self.clients.items()},
+            "servers": {name: replica.snapshot() for name, replica in self._distinct_servers().items()},
+            "slots": {name: slot.snapshot() for name, slot in self.slots.items()},
+            "losses": self.losses,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        parts: tuple[tuple[str, Mapping[str, Saved]], ...] = (
+            ("clients", self.clients),
+            ("servers", self._distinct_servers()),
+            ("slots", self.slots),
+        )
+        for kind, members in parts:
+            for name, member in members.items():
+                member.restore(saved[kind][name])
+        self.losses = saved["losses"]
+
+    def _distinct_servers(self) -> dict[str, Replica]:
+        first = next(iter(self.servers))
+        return {first: self.servers[first]} if self.one_server_model else self.servers
 
     def work(
         self,

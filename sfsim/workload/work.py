@@ -1,7 +1,6 @@
 """Work: one thing a party has to do next, what it costs, and what comes out of it."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -58,6 +57,13 @@ class Measured(NamedTuple):
     client: str
 
 
+class Outcome(Protocol):
+    """What is to come of a work that was launched (a future is one)."""
+
+    def result(self) -> Outgoing | None:
+        """Wait for it."""
+
+
 @dataclass(slots=True)
 class Work:
     """A computation with its price tag.
@@ -69,20 +75,20 @@ class Work:
 
     key: WorkKey
     costs: Costs
-    launch: Callable[[], "Future[Outgoing | None]"]
+    launch: Callable[[], Outcome]
     accesses: tuple[Access, ...] = ()
-    _future: "Future[Outgoing | None] | None" = field(default=None, init=False)
+    _outcome: Outcome | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Begin; called once."""
-        self._future = self.launch()
+        self._outcome = self.launch()
 
     def collect(self) -> Outgoing | None:
         """Wait for the outcome: what is to be sent, or None. Errors of the work are raised here."""
-        if self._future is None:
+        if self._outcome is None:
             self.start()
-        assert self._future is not None
-        return self._future.result()
+        assert self._outcome is not None
+        return self._outcome.result()
 
 
 class Workload(Protocol):

@@ -79,7 +79,7 @@ class Sender:
         self._window = window
         self._luck = _fates(luck) if luck is not None else None
         self._lost: list[dict[int, int]] = []
-        self._num_bytes = len(transfer.outgoing.payload)
+        self._num_bytes = transfer.outgoing.num_bytes
         self.num_packets = framing.packets(self._num_bytes)
         self.open = self.num_packets  # packets whose fate is not known yet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -103,6 +103,22 @@ class CodecReplica:
             return at_tensor
         assert x.grad is not None
         return x.grad
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`."""
+        return {
+            "weights": self.state(),
+            "optimiser": self.optimiser.state_dict(),
+            "noise": self.trainee._generator.get_state(),
+            "changes": self.changes,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        load_weights(self.trainee, saved["weights"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.trainee._generator.set_state(saved["noise"])
+        self.changes = saved["changes"]
 
     def state(self) -> State:
         """Copies of all weights; nothing else is ever sent or averaged (tables follow from weights)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -105,6 +105,34 @@ class LearnedSlot(Slot):
         self._shared = dict.fromkeys(clients, 0)
         self._sent: dict[str, tuple[Reconstructed, str]] = {}  # and the fingerprint it was made with
         self._epochs: dict[str, tuple[int, int]] = {}
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`; a wire codec is saved as the weights and the version it was made of."""
+        replicas = dict.fromkeys(self.replicas.values())
+        wires = list(dict.fromkeys([*self.senders.values(), *self.receivers.values()]))
+        return {
+            "saturated": self.saturated,
+            "replicas": [replica.snapshot() for replica in replicas],
+            "wires": [(wire.version, wire.state()) for wire in wires],
+            "senders": {client: wires.index(wire) for client, wire in self.senders.items()},
+            "receivers": {client: wires.index(wire) for client, wire in self.receivers.items()},
+            "last_round": self.last_round,
+            "bits": self.bits,
+            "shared": self._shared,
+            "epochs": self._epochs,
+            "verified": self.verified,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        replicas = dict.fromkeys(self.replicas.values())
+        for replica, state in zip(replicas, saved["replicas"], strict=True):
+            replica.restore(state)
+        wires = [self.wire(state, version) for version, state in saved["wires"]]
+        self.senders = {client: wires[index] for client, index in saved["senders"].items()}
+        self.receivers = {client: wires[index] for client, index in saved["receivers"].items()}
+        self.saturated, self.last_round, self.bits = saved["saturated"], saved["last_round"], saved["bits"]
+        self._shared, self._epochs, self.verified = saved["shared"], saved["epochs"], saved["verified"]
 
     # The wire.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfsim.cost import Cost
 from sfsim.errors import CodecError
@@ -67,6 +67,26 @@ class CodecUpdates:
         self._held: dict[tuple[str, str], int] = {}
         self._returned: dict[tuple[str, str], tuple[int, State]] = {}
         self._mean_bits: dict[str, float] = {}
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `sfsim.workload.saving`."""
+        return {
+            "averaged": self._averaged,
+            "common": self.common,
+            "versions": self._versions,
+            "before": self._before,
+            "reference": self._reference,
+            "held": self._held,
+            "returned": self._returned,
+            "mean_bits": self._mean_bits,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """See `sfsim.workload.saving`."""
+        self._averaged, self.common = saved["averaged"], saved["common"]
+        self._versions, self._before = saved["versions"], saved["before"]
+        self._reference, self._held = saved["reference"], saved["held"]
+        self._returned, self._mean_bits = saved["returned"], saved["mean_bits"]
 
     # Who gets what, known to both ends.
 

@@ -82,6 +82,10 @@ class WireCodec:
         self.fingerprint = digest.hexdigest()
         self._signature = self.declaration.signature + b" with weights " + self.fingerprint.encode()
 
+    def state(self) -> dict[str, Tensor]:
+        """The weights that this codec was made of."""
+        return {name: weight.detach() for name, weight in self._module.named_parameters()}
+
     def encode(self, x: Tensor, name: str | None = None) -> Reconstructed:
         """Encode a tensor of shape (B, C, H, W).
 
