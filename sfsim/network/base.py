@@ -15,8 +15,8 @@ from sfsim.network.declarations import Framing, Link
 from sfsim.network.jitter import Jitter
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox, Message
-from sfsim.network.routing import Router
-from sfsim.network.transfer import Transfer, Way
+from sfsim.network.routing import Links, Router
+from sfsim.network.transfer import Manner, Transfer, Way
 from sfsim.payload import Outgoing
 
 if TYPE_CHECKING:
@@ -70,15 +70,17 @@ class MessageNetwork(Generic[LinkT]):
                 raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
         self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
         self._hosts, self._clients = dict(hosts), frozenset(clients)
-        self.links: dict[tuple[str, str], LinkT] = {
-            (source, destination): self._link(source, destination, data["link"])
-            for source, destination, data in graph.edges(data=True)
-        }
-        self._router = Router(graph, seed)
+        self.links: Links[LinkT] = Links(
+            graph,
+            (self._link(source, destination, link) for source, destination, link in graph.edges(data="link")),
+        )
+        self._router = Router(self.links)
         self._inboxes: dict[str, Inbox] = {}  # made when somebody asks or sends
         self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
-        self._ways: dict[tuple[str, str], Way[LinkT]] = {}
+        # By source; most have one only, the servers one to each client.
+        self._ways: dict[str, Way[LinkT] | dict[str, Way[LinkT]]] = {}
+        self._manners: dict[tuple[object, ...], Manner] = {}
         self._pair_counts: dict[tuple[str, str], int] = {}
         self._in_flight: dict[int, Transfer[LinkT]] = {}
         self._sent_bytes = self._received_bytes = self._lost_bytes = 0
@@ -96,8 +98,9 @@ class MessageNetwork(Generic[LinkT]):
 
         Raises NetworkError for an unknown party, or when no route leads to it.
         """
-        way = self._ways.get((source, destination))
-        if way is None:
+        ways = self._ways.get(source)
+        way = ways.get(destination) if isinstance(ways, dict) else ways
+        if way is None or way.destination != destination:
             way = self._find_way(source, destination)
         number = self._num_sent
         self._num_sent = number + 1
@@ -108,7 +111,7 @@ class MessageNetwork(Generic[LinkT]):
             way.messages += 1
             self._begin(transfer)
         else:  # both parties share a machine
-            transfer.first_s = transfer.queued_s
+            transfer.final_began_s = transfer.queued_s
             self._arrive(transfer)
         return transfer
 
@@ -173,26 +176,40 @@ class MessageNetwork(Generic[LinkT]):
         raise NotImplementedError
 
     def _count(self) -> None:
-        for way in self._ways.values():
-            way.count()
+        for ways in self._ways.values():
+            for way in ways.values() if isinstance(ways, dict) else (ways,):
+                way.count()
 
     def _find_way(self, source: str, destination: str) -> Way[LinkT]:
+        known = self._ways.get(source)
+        if known is not None:  # to another destination
+            if not isinstance(known, dict):
+                known = self._ways[source] = {known.destination: known}
+            if destination in known:
+                return known[destination]
         self._check_party(source)
         self._check_party(destination)
-        edges = self._router.route(self._hosts[source], self._hosts[destination])
-        links = tuple(self.links[edge] for edge in edges)
-        way = self._ways[source, destination] = Way(
-            source=source,
-            destination=destination,
-            links=links,
+        links = self._router.route(self._hosts[source], self._hosts[destination])
+        manner = Manner(
             direction=_direction(source in self._clients, destination in self._clients),
             latency_s=sum(link.declared.latency_s for link in links),
             lossy=any(link.loss is not None for link in links),
             inbox=self.inbox(destination),
         )
         if any(link.declared.latency is not None for link in links):
-            way.jitter = Jitter(links, self._seed, source, destination)
+            manner.jitter = Jitter(links, self._seed, source, destination)
+        self._settle_manner(manner, links)
+        if not (manner.jitter or manner.accesses):
+            manner = self._manners.setdefault(_key(manner), manner)
+        way = Way(links, source=source, destination=destination, manner=manner)
+        if known is None:
+            self._ways[source] = way
+        else:
+            known[destination] = way
         return way
+
+    def _settle_manner(self, manner: Manner, links: Sequence[LinkT]) -> None:
+        """Decide what the engine has to say about how messages travel over links."""
 
     def _check_party(self, party: str) -> None:
         if party not in self._hosts:
@@ -204,7 +221,7 @@ class MessageNetwork(Generic[LinkT]):
         The first link of the route that loses a packet counts; `ARRIVES` where none does. None: no link of
         the route ever loses one.
         """
-        if not transfer.way.lossy:
+        if not transfer.way.manner.lossy:
             return None
         lossy = [(hop, link) for hop, link in enumerate(transfer.route) if link.loss is not None]
         # A message is known by its place among those of the same two parties: no codec changes that.
@@ -277,7 +294,7 @@ class MessageNetwork(Generic[LinkT]):
         now = self._env._now
         if self._ledger is not None:
             self._ledger.messages.append(transfer.record(now))
-        way = transfer.way
+        way, missing = transfer.way, transfer.trip.missing
         # As Message(...), in a third of the time.
         transfer._value = message = _new(
             Message,
@@ -285,14 +302,15 @@ class MessageNetwork(Generic[LinkT]):
                 transfer.message_id,
                 way.source,
                 way.destination,
-                _received(transfer) if transfer.missing else transfer.outgoing,
+                _received(transfer) if missing else transfer.outgoing,
                 transfer.queued_s,
                 now,
-                transfer.missing,
+                missing,
             ),
         )
-        if way.inbox.open:
-            way.inbox.put(message)
+        inbox = way.manner.inbox
+        if inbox.open:
+            inbox.put(message)
 
     def _after(self, delay_s: float, action: Callable[[], None], priority: int = 1) -> None:
         event = simpy.Event(self._env)
@@ -314,9 +332,15 @@ class Together(simpy.Event):
 def _received(transfer: Transfer[LinkT]) -> Outgoing:
     """Return what the receiver gets: zeros stand where bytes are missing."""
     payload = bytearray(transfer.outgoing.payload)
-    for start, end in transfer.missing:
+    for start, end in transfer.trip.missing:
         payload[start:end] = bytes(end - start)
     return transfer.outgoing._replace(payload=bytes(payload))
+
+
+def _key(manner: Manner) -> tuple[object, ...]:
+    """Return what decides whether two manners without state are the same."""
+    told = (manner.direction, manner.latency_s, manner.lossy, id(manner.inbox), manner.plain)
+    return (*told, manner.framing, manner.transport)
 
 
 def _direction(from_client: bool, to_client: bool) -> str:

@@ -61,7 +61,7 @@ class FluidCell:
     policy : Policy
         How they share it.
     members : callable, optional
-        Makes what the policy wants to know besides, from arrays of the members' traits (see `FluidLink`).
+        Makes what the policy wants to know besides, from arrays of the members' traits (see `Joint`).
     """
 
     engine: "FluidEngine"
@@ -87,8 +87,8 @@ class FluidCell:
 
         `traits` are what the policy wants to know of those who use it, besides.
         """
-        link.cell = self
-        link.traits, link.riders = traits, {}
+        joint = link.remember()
+        joint.cell, joint.traits = self, traits
         self.links.append(link)
 
     def budget(self, number: int) -> float:
@@ -130,8 +130,8 @@ class FluidCell:
     def _ask(self, peak_bps: np.ndarray, cap_bps: np.ndarray, seats: list[Seat]) -> np.ndarray:
         if self.members is None:
             return np.asarray(self.policy.allocate(peak_bps, cap_bps), float)
-        names = seats[0].link.traits
-        traits = {name: np.array([seat.link.traits[name] for seat in seats]) for name in names}
+        names = seats[0].link.joint.traits
+        traits = {name: np.array([seat.link.joint.traits[name] for seat in seats]) for name in names}
         return np.asarray(self.policy.allocate(peak_bps, cap_bps, self.members(**traits)), float)
 
 
@@ -151,7 +151,7 @@ class Cells:
             if len(links) > 1 and link.cell.as_resource:
                 self._switch(link.cell, False, now)
         for link in links:
-            seat = Seat(flow, link, *link.segment(now))
+            seat = Seat(flow, link, *link.capacity(now))
             link.capacity_bps, link.changes_at_s = seat.peak_bps, seat.until_s
             refuse_dead(seat, now)
             cell = link.cell
@@ -162,9 +162,10 @@ class Cells:
             seat.given_bps = seat.solo_bps
             if seat.until_s < inf:
                 self.engine.put(seat.until_s, seat)
-            if not link.riders:
-                link.base_s = now
-            link.riders[flow] = None
+            joint = link.joint
+            if not joint.riders:
+                joint.base_s = now
+            joint.riders[flow] = None
         self._fresh.append(flow)
         if flow.course.stale:
             self.engine.refresh(flow.course, now)
@@ -189,10 +190,11 @@ class Cells:
             assert link.cell is not None
             del link.cell.seats[flow]
             link.cell.changed = True
-            del link.riders[flow]
-            link.past_bits += flow.bits
-            if not link.riders:
-                link.past_busy_s += now - link.base_s
+            joint = link.joint
+            del joint.riders[flow]
+            joint.past_bits += flow.bits
+            if not joint.riders:
+                joint.past_busy_s += now - joint.base_s
 
     def follow(self, seat: Seat, now: float) -> None:
         """A member's rate alone has changed."""
@@ -201,7 +203,7 @@ class Cells:
         if cell.seats.get(seat.flow) is not seat:
             return
         before = seat.peak_bps
-        seat.peak_bps, seat.until_s = seat.link.segment(max(now, seat.until_s))
+        seat.peak_bps, seat.until_s = seat.link.capacity(max(now, seat.until_s))
         seat.link.capacity_bps, seat.link.changes_at_s = seat.peak_bps, seat.until_s
         refuse_dead(seat, now)
         if seat.until_s < inf:

@@ -105,9 +105,9 @@ class PacketNetwork(MessageNetwork[PacketLink]):
 
     def _drop(self, packet: Packet) -> None:
         self._lost_bytes += packet.num_bytes
-        packet.sender.transfer.lost_bytes += packet.num_bytes
+        packet.sender.trip.lost_bytes += packet.num_bytes
         packet.sender.lost(packet)
 
     def _done(self, sender: Sender, packet: Packet) -> None:
-        sender.transfer.sharing_s = max(0.0, packet.ready_s - packet.alone_s)
+        sender.trip.sharing_s = max(0.0, packet.ready_s - packet.alone_s)
         self._after(max(0.0, packet.ready_s - self._env.now), lambda: self._arrive(sender.transfer))
