@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-import networkx as nx
 import numpy as np
 import simpy
 
 from sfsim.ledger import Ledger
 from sfsim.network import Link, Network, Outgoing, framing
+from sfsim.network.base import Edge
 from sfsim.network.cell import Cellular
 from sfsim.network.cell.radio import CellAccess
 from sfsim.seeds import stream
@@ -34,23 +34,23 @@ def sizes(clients: int, messages: int, equal: bool) -> np.ndarray:
     return (10 ** stream(1, "sizes").uniform(3, 8, (clients, messages))).astype(np.int64)
 
 
-def graph(shape: str, clients: int) -> "nx.DiGraph":
+def edges(shape: str, names: list[str]) -> list[Edge]:
     """A star or a tree of ten branches behind one server, with access links of 10 to 100 Mbit/s; or a cell."""
-    net: nx.DiGraph = nx.DiGraph()
+    clients = len(names)
+    net: list[Edge] = []
     # Ninety kinds of access link, so that a hundred thousand clients do not cost as many declarations.
     kinds = [
         Link(rate_bps=2e7 if shape == "lock-step" else 1e6 * mbps, latency_s=0.01) for mbps in range(10, 100)
     ]
     luck = stream(1, "access links").integers(0, len(kinds), clients).tolist()
-    for number in range(clients):
-        branch = f"branch{number % 10}" if shape == "tree" else "hub"
-        access = CellAccess("cell", f"c{number}", down=False) if shape == "cell" else None
-        net.add_edge(f"c{number}", branch, link=kinds[luck[number]], cell=access)
+    branches = [f"branch{number}" if shape == "tree" else "hub" for number in range(10)]
+    for number, name in enumerate(names):
+        access = CellAccess("cell", name, down=False) if shape == "cell" else None
+        net.append((name, branches[number % 10], kinds[luck[number]], access))
     if shape == "tree":
-        for number in range(10):
-            net.add_edge(f"branch{number}", "hub", link=Link(rate_bps=clients * 1e6, latency_s=0.001))
-    net.add_edge("hub", "gate", link=Link(rate_bps=clients * 1e7, latency_s=0.001))
-    net.add_edge("gate", "server", link=Link(rate_bps=clients * 5e6, latency_s=0.0))
+        net += [(branch, "hub", Link(rate_bps=clients * 1e6, latency_s=0.001), None) for branch in branches]
+    net.append(("hub", "gate", Link(rate_bps=clients * 1e7, latency_s=0.001), None))
+    net.append(("gate", "server", Link(rate_bps=clients * 5e6, latency_s=0.0), None))
     return net
 
 
@@ -58,18 +58,19 @@ def transfers(shape: str, clients: int, messages: int, ledger: Ledger | None = N
     """Prepare a closed loop over a network; the call runs it and returns (transfers, seconds)."""
     air = Cellular(access="round-robin", wake_up_s=0.0, sr_period_s=0.0, grant_delay_s=0.0)
     cells = {"cell": air} if shape == "cell" else None
-    env, net = simpy.Environment(), graph(shape, clients)
-    hosts = {name: name for name in net if name[0] == "c"} | {"server": "server"}
-    network = Network(env, net, hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
+    env, names = simpy.Environment(), [f"c{number}" for number in range(clients)]
+    hosts = {name: name for name in (*names, "server")}
+    network = Network(env, edges(shape, names), hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
     network.inbox("server").open = False
-    del net
+    wanted = sizes(clients, messages, shape == "lock-step")
 
-    def client(name: str, wanted: np.ndarray):  # type: ignore[no-untyped-def]
-        for num_bytes in wanted.tolist():
+    def client(name: str, number: int):  # type: ignore[no-untyped-def]
+        for message in range(messages):
+            num_bytes = wanted.item(number, message)
             yield network.send(name, "server", Outgoing("benchmark", b"", size=num_bytes))
 
-    for number, wanted in enumerate(sizes(clients, messages, shape == "lock-step")):
-        env.process(client(f"c{number}", wanted))
+    for number, name in enumerate(names):
+        env.process(client(name, number))
 
     def run() -> tuple[int, float]:
         started = perf_counter()

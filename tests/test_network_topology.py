@@ -28,7 +28,7 @@ class Routes:
 
     def __init__(self, graph):
         links = (State(*edge, data["link"], 7) for *edge, data in graph.edges(data=True))
-        self.router = Router(Links(graph, links))
+        self.router = Router(Links(links))
 
     def route(self, source, destination):
         return tuple((hop.source, hop.destination) for hop in self.router.route(source, destination))

@@ -1,9 +1,9 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import heappush
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import simpy
@@ -22,6 +22,8 @@ from sfsim.payload import Outgoing
 if TYPE_CHECKING:
     import networkx as nx
 
+Edge = tuple[str, str, Link] | tuple[str, str, Link, Any]
+Graph: TypeAlias = "nx.DiGraph | Sequence[Edge]"
 LinkT = TypeVar("LinkT", bound=LinkState)
 ARRIVES = np.iinfo(np.int64).max  # the hop at which a packet is lost that no link loses
 Luck = Callable[[int, int], np.ndarray]
@@ -40,8 +42,10 @@ class MessageNetwork(Generic[LinkT]):
     ----------
     env : simpy.Environment
         The clock.
-    graph : networkx.DiGraph
-        Nodes by name; each edge carries a `Link` in its attribute ``link`` (see `sfsim.network.topology`).
+    graph : networkx.DiGraph, or sequence of edges
+        Nodes by name; each edge carries a `Link` in its attribute ``link`` (see `sfsim.network.topology`). Or the
+        edges ``(source, destination, link)`` themselves, with a fourth entry for the attribute ``cell`` where
+        there is one: a hundred thousand of them take a tenth of the memory of such a graph.
     hosts : mapping of str to str
         The node that each party stands at.
     framing : Framing
@@ -58,22 +62,26 @@ class MessageNetwork(Generic[LinkT]):
     def __init__(
         self,
         env: simpy.Environment,
-        graph: "nx.DiGraph",
+        graph: Graph,
         hosts: Mapping[str, str],
         framing: Framing,
         seed: int,
         ledger: Ledger | None,
         clients: Collection[str] = (),
     ) -> None:
-        for party, node in hosts.items():
-            if node not in graph:
-                raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
         self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
         self._hosts, self._clients = dict(hosts), frozenset(clients)
         self.links: Links[LinkT] = Links(
-            graph,
-            (self._link(source, destination, link) for source, destination, link in graph.edges(data="link")),
+            self._link(source, destination, link) for source, destination, link, _ in edges_of(graph)
         )
+        if not isinstance(graph, Sequence):
+            self.links.add_nodes(graph)
+        for party, node in hosts.items():
+            if not self.links.knows(node):
+                nodes = (
+                    graph if not isinstance(graph, Sequence) else {end for edge in graph for end in edge[:2]}
+                )
+                raise _unknown(f"{party!r} stands at unknown node {node!r}", node, nodes)
         self._router = Router(self.links)
         self._inboxes: dict[str, Inbox] = {}  # made when somebody asks or sends
         self._on_arrival = self._deliver  # bound once, not once per message
@@ -82,7 +90,8 @@ class MessageNetwork(Generic[LinkT]):
         self._ways: dict[str, Way[LinkT] | dict[str, Way[LinkT]]] = {}
         self._manners: dict[tuple[object, ...], Manner] = {}
         self._pair_counts: dict[tuple[str, str], int] = {}
-        self._in_flight: dict[int, Transfer[LinkT]] = {}
+        self._rests: dict[tuple[LinkT, ...], tuple[LinkT, ...]] = {}  # of routes, which share them
+        self._num_delivered = 0
         self._sent_bytes = self._received_bytes = self._lost_bytes = 0
 
     def inbox(self, party: str) -> Inbox:
@@ -106,8 +115,11 @@ class MessageNetwork(Generic[LinkT]):
         self._num_sent = number + 1
         env = self._env
         transfer = Transfer(env, number, way, outgoing, env._now, self._on_arrival)
-        self._in_flight[number] = transfer
-        if way.links:
+        if way.flights is None:  # as `depart`, which costs a call
+            way.flights = transfer
+        else:
+            way.depart(transfer)
+        if way.first is not None:
             way.messages += 1
             self._begin(transfer)
         else:  # both parties share a machine
@@ -127,7 +139,7 @@ class MessageNetwork(Generic[LinkT]):
         self._count()
         if self._ledger is None:
             return
-        for transfer in self._in_flight.values():
+        for transfer in self._under_way_now():
             self._ledger.messages.append(transfer.record(inf))
         self._ledger.links.extend(link.record() for link in self.links.values())
 
@@ -176,9 +188,17 @@ class MessageNetwork(Generic[LinkT]):
         raise NotImplementedError
 
     def _count(self) -> None:
+        for way in self._all_ways():
+            way.count()
+
+    def _all_ways(self) -> Iterator[Way[LinkT]]:
         for ways in self._ways.values():
-            for way in ways.values() if isinstance(ways, dict) else (ways,):
-                way.count()
+            yield from ways.values() if isinstance(ways, dict) else (ways,)
+
+    def _under_way_now(self) -> list[Transfer[LinkT]]:
+        """Return all messages under way, in send order."""
+        found = [transfer for way in self._all_ways() for transfer in way.under_way()]
+        return sorted(found, key=lambda transfer: transfer.message_id)
 
     def _find_way(self, source: str, destination: str) -> Way[LinkT]:
         known = self._ways.get(source)
@@ -201,7 +221,10 @@ class MessageNetwork(Generic[LinkT]):
         self._settle_manner(manner, links)
         if not (manner.jitter or manner.accesses):
             manner = self._manners.setdefault(_key(manner), manner)
-        way = Way(links, source=source, destination=destination, manner=manner)
+        rest = self._rests.setdefault(links[1:], links[1:])
+        way: Way[LinkT] = Way(
+            links[0] if links else None, rest, source=source, destination=destination, manner=manner
+        )
         if known is None:
             self._ways[source] = way
         else:
@@ -289,12 +312,17 @@ class MessageNetwork(Generic[LinkT]):
     def _deliver(self, event: simpy.Event) -> None:
         """Hand a message over: first callback of its transfer, before whoever waits for the delivery."""
         transfer: Transfer[LinkT] = event  # type: ignore[assignment]
-        del self._in_flight[transfer.message_id]
+        way = transfer.way
+        if way.flights is transfer:
+            way.flights = None
+        else:
+            way.land(transfer)
+        self._num_delivered += 1
         self._received_bytes += transfer.net_bytes
         now = self._env._now
         if self._ledger is not None:
             self._ledger.messages.append(transfer.record(now))
-        way, missing = transfer.way, transfer.trip.missing
+        missing = transfer.trip.missing
         # As Message(...), in a third of the time.
         transfer._value = message = _new(
             Message,
@@ -341,6 +369,16 @@ def _key(manner: Manner) -> tuple[object, ...]:
     """Return what decides whether two manners without state are the same."""
     told = (manner.direction, manner.latency_s, manner.lossy, id(manner.inbox), manner.plain)
     return (*told, manner.framing, manner.transport)
+
+
+def edges_of(graph: Graph) -> Iterator[tuple[str, str, Link, Any]]:
+    """Return the edges of a graph, each with its link and how it stands in a cell."""
+    if isinstance(graph, Sequence):
+        for edge in graph:
+            yield edge if len(edge) == 4 else (*edge, None)
+    else:
+        for source, destination, data in graph.edges(data=True):
+            yield source, destination, data["link"], data.get("cell")
 
 
 def _direction(from_client: bool, to_client: bool) -> str:

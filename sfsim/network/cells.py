@@ -147,14 +147,16 @@ class Cells:
         """Let a new flow into the cells that it crosses, and into the solver."""
         links = flow.course.cells
         for link in links:
-            assert link.cell is not None
-            if len(links) > 1 and link.cell.as_resource:
-                self._switch(link.cell, False, now)
+            cell = link.joint.cell
+            assert cell is not None
+            if len(links) > 1 and cell.as_resource:
+                self._switch(cell, False, now)
         for link in links:
             seat = Seat(flow, link, *link.capacity(now))
             link.capacity_bps, link.changes_at_s = seat.peak_bps, seat.until_s
             refuse_dead(seat, now)
-            cell = link.cell
+            joint = link.joint
+            cell = joint.cell
             assert cell is not None
             cell.seats[flow] = seat
             cell.changed = True
@@ -162,7 +164,6 @@ class Cells:
             seat.given_bps = seat.solo_bps
             if seat.until_s < inf:
                 self.engine.put(seat.until_s, seat)
-            joint = link.joint
             if not joint.riders:
                 joint.base_s = now
             joint.riders[flow] = None
@@ -187,10 +188,10 @@ class Cells:
     def leave(self, flow: Flow, now: float) -> None:
         """Note that a flow has ended."""
         for link in flow.course.cells:
-            assert link.cell is not None
-            del link.cell.seats[flow]
-            link.cell.changed = True
             joint = link.joint
+            assert joint.cell is not None
+            del joint.cell.seats[flow]
+            joint.cell.changed = True
             del joint.riders[flow]
             joint.past_bits += flow.bits
             if not joint.riders:
@@ -198,7 +199,7 @@ class Cells:
 
     def follow(self, seat: Seat, now: float) -> None:
         """A member's rate alone has changed."""
-        cell = seat.link.cell
+        cell = seat.link.joint.cell
         assert cell is not None
         if cell.seats.get(seat.flow) is not seat:
             return
@@ -286,8 +287,8 @@ class Cells:
         rest_bps = min(flow.cap_bps, course.cap_bps, flow.weight * self._level(course.number))
         for link in course.cells:
             if link is not seat.link:
-                assert link.cell is not None
-                rest_bps = min(rest_bps, link.cell.seats[flow].given_bps)
+                assert link.joint.cell is not None
+                rest_bps = min(rest_bps, link.joint.cell.seats[flow].given_bps)
         return rest_bps
 
     def _level(self, number: int) -> float:
@@ -320,10 +321,11 @@ class Cells:
         cap_bps = solo_bps = min(flow.cap_bps, flow.course.cap_bps)
         weight, cost = flow.weight, 1.0
         for link in flow.course.cells:
-            assert link.cell is not None
-            seat = link.cell.seats[flow]
+            cell = link.joint.cell
+            assert cell is not None
+            seat = cell.seats[flow]
             solo_bps = min(solo_bps, seat.solo_bps)
-            if not link.cell.as_resource:
+            if not cell.as_resource:
                 cap_bps = min(cap_bps, seat.given_bps)
             elif seat.weight == 0:
                 cap_bps, cost = 0.0, 0.0

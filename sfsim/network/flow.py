@@ -39,6 +39,7 @@ class Joint:
     past_sharing_s: float = 0.0
 
 
+_NEVER_S = -inf  # computed once: a number of its own for every link takes room
 _ALONE = Joint()  # of most links, which are many: never changed
 
 
@@ -55,7 +56,7 @@ class FluidLink:
         self.engine = engine
         self.at = NONE
         self.courses: Course | list[Course] | None = None  # one, as of most links, or several
-        self.capacity_bps, self.changes_at_s = 0.0, -inf
+        self.capacity_bps, self.changes_at_s = 0.0, _NEVER_S
         self.joint = _ALONE
         self.lane = engine.new_lane(self)
 
@@ -158,7 +159,8 @@ class GivenLink(FluidLink):
 class Course:
     """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
 
-    links: tuple[FluidLink, ...]
+    first: Any  # the first of its links, and the others: many courses have those in common
+    rest: tuple[Any, ...] = ()
     row: int = NONE  # in the solver's table of courses
     stale: bool = True
     special: bool = True  # there is something to look at whenever a flow starts on it
@@ -167,6 +169,11 @@ class Course:
     varying: tuple[FluidLink, ...] = ()  # private links whose capacity changes over time
     followed: tuple[FluidLink, ...] = ()  # shared ones
     cells: tuple[FluidLink, ...] = ()  # links that lead through a radio cell: neither private nor shared
+
+    @property
+    def links(self) -> tuple[FluidLink, ...]:
+        """All of them, in order."""
+        return (self.first, *self.rest)
 
 
 class Flow:
@@ -213,7 +220,7 @@ class Flow:
     @property
     def engine(self) -> "FluidEngine":
         """Who moves it."""
-        return self.course.links[0].engine
+        return self.course.first.engine  # type: ignore[no-any-return]
 
     @property
     def active(self) -> bool:

@@ -141,7 +141,7 @@ class FluidEngine:
 
     def new_course(self, links: tuple[FluidLink, ...]) -> Course:
         """Return a course that nobody else gets."""
-        course = Course(links)
+        course = Course(links[0], links[1:])
         self.enrol(course)
         return course
 
@@ -406,8 +406,8 @@ class FluidEngine:
         self._num_ordered += len(pending)
         zero: list[Flow] | None = None
         free, unused = self._free, self._unused
-        while len(free) + len(flows) - unused < len(pending):
-            self._more_flows()
+        if len(free) + len(flows) - unused < len(pending):
+            self._more_flows(len(pending) + unused - len(free))
         if not 6 * len(pending) <= len(self._new) <= max(_MANY, 12 * len(pending)):
             self._new = np.zeros(max(60, 6 * len(pending)))
             self._adopt(self.tables)
@@ -526,10 +526,9 @@ class FluidEngine:
                 ended.append(what.flow)
         return ended
 
-    def _more_flows(self) -> None:
-        old = len(self._flows)
-        self.grow("more_flows")
-        self._flows += [None] * old
+    def _more_flows(self, number: int) -> None:
+        self.grow("more_flows", number)
+        self._flows += [None] * (len(self.tables.flows) - len(self._flows))
 
     def _adopt(self, tables: "Tables") -> None:
         """Take new tables into use."""

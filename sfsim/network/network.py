@@ -1,6 +1,6 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ import simpy
 
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
-from sfsim.network.base import NEXT, MessageNetwork
+from sfsim.network.base import NEXT, Graph, MessageNetwork, edges_of
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
@@ -23,8 +23,6 @@ from sfsim.payload import Outgoing
 from sfsim.seeds import stream
 
 if TYPE_CHECKING:
-    import networkx as nx
-
     from sfsim.network.cell import AnyCell
     from sfsim.network.cell.in_use import CellInUse
     from sfsim.network.cell.radio import CellAccess
@@ -50,7 +48,7 @@ class Network(MessageNetwork[NetworkLink]):
     def __init__(
         self,
         env: simpy.Environment,
-        graph: "nx.DiGraph",
+        graph: Graph,
         hosts: Mapping[str, str],
         framing: Framing,
         seed: int,
@@ -64,7 +62,7 @@ class Network(MessageNetwork[NetworkLink]):
         self._transport = transport or Fluid()
         self._accesses: dict[tuple[str, str], CellAccess] = {
             (source, destination): access
-            for source, destination, access in graph.edges(data="cell")
+            for source, destination, _, access in edges_of(graph)
             if access is not None
         }
         self._multicasts: dict[tuple[str, tuple[str, ...]], list[Way[NetworkLink]]] = {}
@@ -91,7 +89,7 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _find_way(self, source: str, destination: str) -> Way[NetworkLink]:
         way = super()._find_way(source, destination)
-        if way.links and way.row < 0:
+        if way.first is not None and way.row < 0:
             self.engine.enrol(way)
         return way
 
@@ -148,7 +146,8 @@ class Network(MessageNetwork[NetworkLink]):
             Transfer(self._env, number + place, way, outgoing, now, self._on_arrival)
             for place, way in enumerate(ways)
         ]
-        self._in_flight |= {transfer.message_id: transfer for transfer in transfers}
+        for transfer in transfers:
+            transfer.way.depart(transfer)
         first = transfers[0]
         first.travel().others = tuple(transfers[1:])
         first.way.messages += 1
@@ -170,9 +169,10 @@ class Network(MessageNetwork[NetworkLink]):
         link = MulticastLink(self.engine, *edge, last, [access for _, access in accesses], medium)
         self.links.add(edge, link)
         route = (*own[0].links[:-1], link)
-        ways = [
+        ways: list[Way[NetworkLink]] = [
             Way(
-                route,
+                route[0],
+                route[1:],
                 source=way.source,
                 destination=way.destination,
                 manner=replace(way.manner, accesses=accesses),
@@ -182,15 +182,15 @@ class Network(MessageNetwork[NetworkLink]):
         self.engine.enrol(ways[0])
         return ways
 
-    def _count(self) -> None:
-        super()._count()
+    def _all_ways(self) -> Iterator[Way[NetworkLink]]:
+        yield from super()._all_ways()
         for ways in self._multicasts.values():
-            ways[0].count()
+            yield from ways
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
         outgoing, way = transfer.outgoing, transfer.way
         manner = way.manner
-        if not (manner.plain or transfer.trip.granted):
+        if not (manner.plain or transfer.granted):
             self._prepare(transfer)
             return
         if self._usage is not None:
@@ -230,7 +230,7 @@ class Network(MessageNetwork[NetworkLink]):
         wait_s = max(waits_s, default=0.0)
         for grants, access in accesses:
             grants.begin(access.client, access.down)
-        transfer.travel().granted = True
+        transfer.granted = True
         if wait_s:
             self._after(wait_s, lambda: self._begin(transfer))
         else:
@@ -323,20 +323,20 @@ class Network(MessageNetwork[NetworkLink]):
     @property
     def busy(self) -> bool:
         """Whether anything is under way."""
-        return bool(self._in_flight)
+        return self._num_delivered < self._num_sent
 
     def _settle(self) -> None:
         self.engine.settle()
 
     def _under_way(self) -> tuple[int, dict[NetworkLink, float]]:
         crossed_bits: dict[NetworkLink, float] = {}
-        for transfer in self._in_flight.values():
+        flights = self._under_way_now()
+        for transfer in flights:
             flow = transfer if transfer.trip.flow is None else transfer.trip.flow
             if flow.active:
                 bits = flow.bits - flow.remaining_bits
                 for link in transfer.route:
                     crossed_bits[link] = crossed_bits.get(link, 0.0) + bits
-        flights = self._in_flight.values()
         return sum(transfer.begun_bytes - transfer.trip.lost_bytes for transfer in flights), crossed_bits
 
     def _stored_s(self, transfer: Transfer[NetworkLink]) -> float:

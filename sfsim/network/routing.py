@@ -28,13 +28,11 @@ class Links(Mapping[Edge, HopT], Generic[HopT]):
 
     Parameters
     ----------
-    nodes : iterable of str
-        All nodes, those without a link too.
     links : iterable of link
-        At most one from a node to another, all of one source together.
+        At most one from a node to another.
     """
 
-    def __init__(self, nodes: Iterable[str], links: Iterable[HopT]) -> None:
+    def __init__(self, links: Iterable[HopT]) -> None:
         self._from: dict[str, HopT | dict[str, HopT]] = {}
         self._extra: dict[Edge, HopT] = {}
         self._into: dict[str, HopT | None] = {}  # the only link into a node; None: there are several
@@ -44,14 +42,24 @@ class Links(Mapping[Edge, HopT], Generic[HopT]):
             known = self._from.get(link.source)
             if known is None:
                 self._from[link.source] = link
+            elif (link.source, link.destination) in self:
+                raise NetworkError(f"two links {link.source!r} -> {link.destination!r}")
             elif isinstance(known, dict):
                 known[link.destination] = link
             else:
                 self._from[link.source] = {known.destination: known, link.destination: link}
             self._into[link.destination] = None if link.destination in self._into else link
-        nothing: dict[str, HopT] = {}
+        self._nothing: dict[str, HopT] = {}
+
+    def add_nodes(self, nodes: Iterable[str]) -> None:
+        """Add nodes; those without a link are new."""
         for node in nodes:
-            self._from.setdefault(node, nothing)
+            if node not in self._into:
+                self._from.setdefault(node, self._nothing)
+
+    def knows(self, node: str) -> bool:
+        """Whether there is such a node."""
+        return node in self._from or node in self._into
 
     def add(self, edge: Edge, link: HopT) -> None:
         """Add a link that no route uses."""
@@ -59,7 +67,7 @@ class Links(Mapping[Edge, HopT], Generic[HopT]):
 
     def only_from(self, node: str) -> HopT | None:
         """Return the one link that leaves a node; None: there are several, or none."""
-        links = self._from[node]
+        links = self._from.get(node)
         return None if isinstance(links, dict) else links
 
     def only_into(self, node: str) -> HopT | None:
@@ -68,7 +76,7 @@ class Links(Mapping[Edge, HopT], Generic[HopT]):
 
     def leaving(self, node: str) -> Iterable[HopT]:
         """Return the links that leave a node."""
-        links = self._from[node]
+        links = self._from.get(node, self._nothing)
         return links.values() if isinstance(links, dict) else (links,)
 
     def __getitem__(self, edge: Edge) -> HopT:

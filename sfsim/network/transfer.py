@@ -1,6 +1,6 @@
 """A message under way: where it goes, what it has cost so far, and the record it leaves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -54,12 +54,39 @@ class Way(Course, Generic[LinkT]):
     ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links.
     """
 
-    links: tuple[LinkT, ...]  # type: ignore[assignment]  # the engine's own ones, where there is an engine
     source: str = ""
     destination: str = ""
     manner: Manner = None  # type: ignore[assignment]  # always given
     messages: int = 0
     wire_bytes: int = 0
+    flights: "Transfer[LinkT] | dict[int, Transfer[LinkT]] | None" = (
+        None  # what is under way: one, or several
+    )
+
+    @property
+    def links(self) -> tuple[LinkT, ...]:  # type: ignore[override]  # the engine's own, where there is one
+        """All of them, in order; none from a party to another on the same machine."""
+        return (self.first, *self.rest) if self.first is not None else ()
+
+    def depart(self, transfer: "Transfer[LinkT]") -> None:
+        """Note a message that is under way."""
+        flights = self.flights
+        if flights is None:
+            self.flights = transfer
+        elif isinstance(flights, dict):
+            flights[transfer.message_id] = transfer
+        else:
+            self.flights = {flights.message_id: flights, transfer.message_id: transfer}
+
+    def land(self, transfer: "Transfer[LinkT]") -> None:
+        """Note that one of several has arrived."""
+        del self.flights[transfer.message_id]  # type: ignore[index, union-attr]
+
+    def under_way(self) -> "Iterable[Transfer[LinkT]]":
+        """Return the messages that are under way."""
+        if self.flights is None:
+            return ()
+        return self.flights.values() if isinstance(self.flights, dict) else (self.flights,)
 
     def count(self) -> None:
         """Give the links what waits for them."""
@@ -90,7 +117,6 @@ class Trip:
     tail_s: float = 0.0
     drawn_s: float = 0.0
     others: "tuple[Transfer[Any], ...]" = ()
-    granted: bool = False  # the cells of its route have let it on the air
 
 
 _PLAIN = Trip()  # of most messages, which are many: never changed
@@ -106,6 +132,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     _ok = True
     trip = _PLAIN
     net_bytes = begun_bytes = 0
+    granted = False  # the cells of its route have let it on the air
 
     def __init__(
         self,
@@ -240,6 +267,7 @@ def _agree_on_attributes() -> None:
     for name in (
         *("env", "callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "begun_bytes"),
         *("course", "done", "slot", "_value", "order", "final_began_s", "final_lost_s", "trip"),
+        "granted",
     ):
         object.__setattr__(first, name, None)
 
