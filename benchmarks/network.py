@@ -9,12 +9,14 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import simpy
 
+from benchmarks.packet import HOPS, ns_py
 from sfsim.ledger import Ledger
 from sfsim.network import Link, Network, Outgoing, framing
 from sfsim.network.base import Edge
@@ -133,6 +135,37 @@ def peak_mb() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
+def pipe(messages: int) -> Loop:
+    """Prepare messages of 1 MB, one after another, over the two hops of `benchmarks.packet`."""
+    env = simpy.Environment()
+    net = [("a", "n", HOPS["1"]), ("n", "b", HOPS["2"])]
+    network = Network(env, net, {"a": "a", "b": "b"}, framing("none"), 1, None)
+    network.inbox("b").open = False
+
+    def client():  # type: ignore[no-untyped-def]
+        for _ in range(messages):
+            yield network.send("a", "b", Outgoing("benchmark", b"", size=1_000_000))
+
+    env.process(client())
+
+    def run() -> tuple[int, float]:
+        started = perf_counter()
+        env.run()
+        return messages, perf_counter() - started
+
+    return run
+
+
+def in_packets(messages: int) -> Loop:
+    """Prepare the same bytes in packets of 1,500 bytes by ns.py."""
+    packets = messages * 667
+
+    def run() -> tuple[int, float]:
+        return messages, 2 * packets / ns_py(packets)
+
+    return run
+
+
 def main() -> None:
     """Print one row per case, then the large ones."""
     print(f"{'case':<28}{'transfers/s':>13}{'ratio to null loop':>20}{'asked':>8}")
@@ -155,5 +188,10 @@ def main() -> None:
     print(
         f"star, 1,000 clients, with the ledger: {1 / with_ledger:.2f} times as long as without (asked: 1.5)"
     )
+    if find_spec("ns") is None:
+        print("ns.py is not installed: no comparison")
+    else:
+        _, ratio = against(lambda: pipe(2000), lambda: in_packets(20))
+        print(f"1 MB over two hops: {ratio:,.0f} times as many messages a second as ns.py")
     print(f"1,000 x 1,000 messages: {in_own_process('star', 1000, 1000)} (asked: < 250 MB)", flush=True)
     print(f"100,000 clients: {in_own_process('star', 100_000, 2)} (asked: < 350 MB)")
