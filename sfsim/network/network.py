@@ -208,6 +208,7 @@ class Network(MessageNetwork[NetworkLink]):
         self._sent_bytes += wire_bytes
         transfer.begun_bytes = wire_bytes
         if wire_bytes:
+            transfer.bits = wire_bytes * 8.0
             transfer.course = way
             transfer.done = self._on_sent
             self.engine.launch(transfer)
@@ -275,9 +276,10 @@ class Network(MessageNetwork[NetworkLink]):
                 continue
             transfer: Transfer[NetworkLink] = flow  # type: ignore[assignment]
             way = transfer.way
-            if way.manner.plain:
+            manner = way.manner
+            if manner.plain:
                 way.wire_bytes += transfer.begun_bytes
-                latency_s = way.manner.latency_s
+                latency_s = manner.latency_s
             else:
                 latency_s = self._note_sent(transfer)
             group = groups.get(latency_s)

@@ -159,11 +159,6 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
         """Whose flow it is: its own."""
         return self
 
-    @property
-    def bits(self) -> float:  # type: ignore[override]
-        """What it has to bring over its way as one flow."""
-        return self.begun_bytes * 8.0
-
     def travel(self) -> Trip:
         """Return `trip` to write in."""
         if self.trip is _PLAIN:
@@ -267,7 +262,7 @@ def _agree_on_attributes() -> None:
     for name in (
         *("env", "callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "begun_bytes"),
         *("course", "done", "slot", "_value", "order", "final_began_s", "final_lost_s", "trip"),
-        "granted",
+        *("granted", "bits"),
     ):
         object.__setattr__(first, name, None)
 
