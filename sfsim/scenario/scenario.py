@@ -11,18 +11,16 @@ from sfsim.declaration import declaration
 from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid, LossName, Optimiser
 from sfsim.network.cell import AnyCell
 from sfsim.scenario.checks import check
+from sfsim.scenario.networks import AnyTopology, NetworkTable, Star
 from sfsim.scenario.parts import (
-    AnyTopology,
     ClientGroup,
     Codecs,
     Count,
     Evaluation,
     FedServer,
     Name,
-    NetworkTable,
     Seeds,
     Server,
-    Star,
     Target,
 )
 from sfsim.scenario.summary import client_rows, remarks
