@@ -9,15 +9,17 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
-import networkx as nx
 import numpy as np
 import simpy
 
+from benchmarks.packet import HOPS, ns_py
 from sfsim.ledger import Ledger
 from sfsim.network import Link, Network, Outgoing, framing
+from sfsim.network.base import Edge
 from sfsim.network.cell import Cellular
 from sfsim.network.cell.radio import CellAccess
 from sfsim.seeds import stream
@@ -34,23 +36,23 @@ def sizes(clients: int, messages: int, equal: bool) -> np.ndarray:
     return (10 ** stream(1, "sizes").uniform(3, 8, (clients, messages))).astype(np.int64)
 
 
-def graph(shape: str, clients: int) -> "nx.DiGraph":
+def edges(shape: str, names: list[str]) -> list[Edge]:
     """A star or a tree of ten branches behind one server, with access links of 10 to 100 Mbit/s; or a cell."""
-    net: nx.DiGraph = nx.DiGraph()
+    clients = len(names)
+    net: list[Edge] = []
     # Ninety kinds of access link, so that a hundred thousand clients do not cost as many declarations.
     kinds = [
         Link(rate_bps=2e7 if shape == "lock-step" else 1e6 * mbps, latency_s=0.01) for mbps in range(10, 100)
     ]
     luck = stream(1, "access links").integers(0, len(kinds), clients).tolist()
-    for number in range(clients):
-        branch = f"branch{number % 10}" if shape == "tree" else "hub"
-        access = CellAccess("cell", f"c{number}", down=False) if shape == "cell" else None
-        net.add_edge(f"c{number}", branch, link=kinds[luck[number]], cell=access)
+    branches = [f"branch{number}" if shape == "tree" else "hub" for number in range(10)]
+    for number, name in enumerate(names):
+        access = CellAccess("cell", name, down=False) if shape == "cell" else None
+        net.append((name, branches[number % 10], kinds[luck[number]], access))
     if shape == "tree":
-        for number in range(10):
-            net.add_edge(f"branch{number}", "hub", link=Link(rate_bps=clients * 1e6, latency_s=0.001))
-    net.add_edge("hub", "gate", link=Link(rate_bps=clients * 1e7, latency_s=0.001))
-    net.add_edge("gate", "server", link=Link(rate_bps=clients * 5e6, latency_s=0.0))
+        net += [(branch, "hub", Link(rate_bps=clients * 1e6, latency_s=0.001), None) for branch in branches]
+    net.append(("hub", "gate", Link(rate_bps=clients * 1e7, latency_s=0.001), None))
+    net.append(("gate", "server", Link(rate_bps=clients * 5e6, latency_s=0.0), None))
     return net
 
 
@@ -58,18 +60,19 @@ def transfers(shape: str, clients: int, messages: int, ledger: Ledger | None = N
     """Prepare a closed loop over a network; the call runs it and returns (transfers, seconds)."""
     air = Cellular(access="round-robin", wake_up_s=0.0, sr_period_s=0.0, grant_delay_s=0.0)
     cells = {"cell": air} if shape == "cell" else None
-    env, net = simpy.Environment(), graph(shape, clients)
-    hosts = {name: name for name in net if name[0] == "c"} | {"server": "server"}
-    network = Network(env, net, hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
+    env, names = simpy.Environment(), [f"c{number}" for number in range(clients)]
+    hosts = {name: name for name in (*names, "server")}
+    network = Network(env, edges(shape, names), hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
     network.inbox("server").open = False
-    del net
+    wanted = sizes(clients, messages, shape == "lock-step")
 
-    def client(name: str, wanted: np.ndarray):  # type: ignore[no-untyped-def]
-        for num_bytes in wanted.tolist():
+    def client(name: str, number: int):  # type: ignore[no-untyped-def]
+        for message in range(messages):
+            num_bytes = wanted.item(number, message)
             yield network.send(name, "server", Outgoing("benchmark", b"", size=num_bytes))
 
-    for number, wanted in enumerate(sizes(clients, messages, shape == "lock-step")):
-        env.process(client(f"c{number}", wanted))
+    for number, name in enumerate(names):
+        env.process(client(name, number))
 
     def run() -> tuple[int, float]:
         started = perf_counter()
@@ -132,6 +135,37 @@ def peak_mb() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
+def pipe(messages: int) -> Loop:
+    """Prepare messages of 1 MB, one after another, over the two hops of `benchmarks.packet`."""
+    env = simpy.Environment()
+    net = [("a", "n", HOPS["1"]), ("n", "b", HOPS["2"])]
+    network = Network(env, net, {"a": "a", "b": "b"}, framing("none"), 1, None)
+    network.inbox("b").open = False
+
+    def client():  # type: ignore[no-untyped-def]
+        for _ in range(messages):
+            yield network.send("a", "b", Outgoing("benchmark", b"", size=1_000_000))
+
+    env.process(client())
+
+    def run() -> tuple[int, float]:
+        started = perf_counter()
+        env.run()
+        return messages, perf_counter() - started
+
+    return run
+
+
+def in_packets(messages: int) -> Loop:
+    """Prepare the same bytes in packets of 1,500 bytes by ns.py."""
+    packets = messages * 667
+
+    def run() -> tuple[int, float]:
+        return messages, 2 * packets / ns_py(packets)
+
+    return run
+
+
 def main() -> None:
     """Print one row per case, then the large ones."""
     print(f"{'case':<28}{'transfers/s':>13}{'ratio to null loop':>20}{'asked':>8}")
@@ -154,5 +188,10 @@ def main() -> None:
     print(
         f"star, 1,000 clients, with the ledger: {1 / with_ledger:.2f} times as long as without (asked: 1.5)"
     )
+    if find_spec("ns") is None:
+        print("ns.py is not installed: no comparison")
+    else:
+        _, ratio = against(lambda: pipe(2000), lambda: in_packets(20))
+        print(f"1 MB over two hops: {ratio:,.0f} times as many messages a second as ns.py")
     print(f"1,000 x 1,000 messages: {in_own_process('star', 1000, 1000)} (asked: < 250 MB)", flush=True)
     print(f"100,000 clients: {in_own_process('star', 100_000, 2)} (asked: < 350 MB)")

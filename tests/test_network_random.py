@@ -36,7 +36,7 @@ def check_certificate(engine):
         for link in flow.course.links:
             used[link] += rate_bps
             most[link] = max(most[link], rate_bps / flow.weight)
-    capacity = {link: link.segment(engine.now_s)[0] for link in links}
+    capacity = {link: link.capacity(engine.now_s)[0] for link in links}
     for link in links:
         assert used[link] <= capacity[link] * (1 + 1e-9)
     for flow, rate_bps in rates.items():

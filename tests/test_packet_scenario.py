@@ -12,7 +12,7 @@ from sfsim.channel import Bernoulli
 from sfsim.errors import ConfigError
 from sfsim.network import Link, Network, PacketNetwork
 from sfsim.scenario import load
-from sfsim.scenario.parts import NetworkTable
+from sfsim.scenario.networks import NetworkTable
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "scenarios" / "quickstart.toml"
 ENGINES = {"fluid": Network, "packet": PacketNetwork}

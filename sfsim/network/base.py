@@ -1,9 +1,9 @@
 """What every network has, however its engine moves bytes: parties, inboxes, routes, records, conservation."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import heappush
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import simpy
@@ -15,13 +15,15 @@ from sfsim.network.declarations import Framing, Link
 from sfsim.network.jitter import Jitter
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox, Message
-from sfsim.network.routing import Router
-from sfsim.network.transfer import Transfer, Way
+from sfsim.network.routing import Links, Router
+from sfsim.network.transfer import Manner, Transfer, Way
 from sfsim.payload import Outgoing
 
 if TYPE_CHECKING:
     import networkx as nx
 
+Edge = tuple[str, str, Link] | tuple[str, str, Link, Any]
+Graph: TypeAlias = "nx.DiGraph | Sequence[Edge]"
 LinkT = TypeVar("LinkT", bound=LinkState)
 ARRIVES = np.iinfo(np.int64).max  # the hop at which a packet is lost that no link loses
 Luck = Callable[[int, int], np.ndarray]
@@ -40,8 +42,10 @@ class MessageNetwork(Generic[LinkT]):
     ----------
     env : simpy.Environment
         The clock.
-    graph : networkx.DiGraph
-        Nodes by name; each edge carries a `Link` in its attribute ``link`` (see `sfsim.network.topology`).
+    graph : networkx.DiGraph, or sequence of edges
+        Nodes by name; each edge carries a `Link` in its attribute ``link`` (see `sfsim.network.topology`). Or the
+        edges ``(source, destination, link)`` themselves, with a fourth entry for the attribute ``cell`` where
+        there is one: a hundred thousand of them take a tenth of the memory of such a graph.
     hosts : mapping of str to str
         The node that each party stands at.
     framing : Framing
@@ -58,29 +62,36 @@ class MessageNetwork(Generic[LinkT]):
     def __init__(
         self,
         env: simpy.Environment,
-        graph: "nx.DiGraph",
+        graph: Graph,
         hosts: Mapping[str, str],
         framing: Framing,
         seed: int,
         ledger: Ledger | None,
         clients: Collection[str] = (),
     ) -> None:
-        for party, node in hosts.items():
-            if node not in graph:
-                raise _unknown(f"{party!r} stands at unknown node {node!r}", node, graph)
         self._env, self._framing, self._seed, self._ledger = env, framing, seed, ledger
         self._hosts, self._clients = dict(hosts), frozenset(clients)
-        self.links: dict[tuple[str, str], LinkT] = {
-            (source, destination): self._link(source, destination, data["link"])
-            for source, destination, data in graph.edges(data=True)
-        }
-        self._router = Router(graph, seed)
+        self.links: Links[LinkT] = Links(
+            self._link(source, destination, link) for source, destination, link, _ in edges_of(graph)
+        )
+        if not isinstance(graph, Sequence):
+            self.links.add_nodes(graph)
+        for party, node in hosts.items():
+            if not self.links.knows(node):
+                nodes = (
+                    graph if not isinstance(graph, Sequence) else {end for edge in graph for end in edge[:2]}
+                )
+                raise _unknown(f"{party!r} stands at unknown node {node!r}", node, nodes)
+        self._router = Router(self.links)
         self._inboxes: dict[str, Inbox] = {}  # made when somebody asks or sends
         self._on_arrival = self._deliver  # bound once, not once per message
         self._num_sent = 0
-        self._ways: dict[tuple[str, str], Way[LinkT]] = {}
+        # By source; most have one only, the servers one to each client.
+        self._ways: dict[str, Way[LinkT] | dict[str, Way[LinkT]]] = {}
+        self._manners: dict[tuple[object, ...], Manner] = {}
         self._pair_counts: dict[tuple[str, str], int] = {}
-        self._in_flight: dict[int, Transfer[LinkT]] = {}
+        self._rests: dict[tuple[LinkT, ...], tuple[LinkT, ...]] = {}  # of routes, which share them
+        self._num_delivered = 0
         self._sent_bytes = self._received_bytes = self._lost_bytes = 0
 
     def inbox(self, party: str) -> Inbox:
@@ -96,19 +107,23 @@ class MessageNetwork(Generic[LinkT]):
 
         Raises NetworkError for an unknown party, or when no route leads to it.
         """
-        way = self._ways.get((source, destination))
-        if way is None:
+        ways = self._ways.get(source)
+        way = ways.get(destination) if isinstance(ways, dict) else ways
+        if way is None or way.destination != destination:
             way = self._find_way(source, destination)
         number = self._num_sent
         self._num_sent = number + 1
         env = self._env
         transfer = Transfer(env, number, way, outgoing, env._now, self._on_arrival)
-        self._in_flight[number] = transfer
-        if way.links:
+        if way.flights is None:  # as `depart`, which costs a call
+            way.flights = transfer
+        else:
+            way.depart(transfer)
+        if way.first is not None:
             way.messages += 1
             self._begin(transfer)
         else:  # both parties share a machine
-            transfer.first_s = transfer.queued_s
+            transfer.final_began_s = transfer.queued_s
             self._arrive(transfer)
         return transfer
 
@@ -121,7 +136,7 @@ class MessageNetwork(Generic[LinkT]):
     def undelivered(self) -> list[Outgoing]:
         """What was sent and nobody has received yet: under way, or in an inbox."""
         waiting = [message.outgoing for inbox in self._inboxes.values() for message in inbox]
-        return [transfer.outgoing for transfer in self._in_flight.values()] + waiting
+        return [transfer.outgoing for transfer in self._under_way_now()] + waiting
 
     def finish(self) -> None:
         """Write the records of links, and of messages that were still under way."""
@@ -129,7 +144,7 @@ class MessageNetwork(Generic[LinkT]):
         self._count()
         if self._ledger is None:
             return
-        for transfer in self._in_flight.values():
+        for transfer in self._under_way_now():
             self._ledger.messages.append(transfer.record(inf))
         self._ledger.links.extend(link.record() for link in self.links.values())
 
@@ -178,26 +193,51 @@ class MessageNetwork(Generic[LinkT]):
         raise NotImplementedError
 
     def _count(self) -> None:
-        for way in self._ways.values():
+        for way in self._all_ways():
             way.count()
 
+    def _all_ways(self) -> Iterator[Way[LinkT]]:
+        for ways in self._ways.values():
+            yield from ways.values() if isinstance(ways, dict) else (ways,)
+
+    def _under_way_now(self) -> list[Transfer[LinkT]]:
+        """Return all messages under way, in send order."""
+        found = [transfer for way in self._all_ways() for transfer in way.under_way()]
+        return sorted(found, key=lambda transfer: transfer.message_id)
+
     def _find_way(self, source: str, destination: str) -> Way[LinkT]:
+        known = self._ways.get(source)
+        if known is not None:  # to another destination
+            if not isinstance(known, dict):
+                known = self._ways[source] = {known.destination: known}
+            if destination in known:
+                return known[destination]
         self._check_party(source)
         self._check_party(destination)
-        edges = self._router.route(self._hosts[source], self._hosts[destination])
-        links = tuple(self.links[edge] for edge in edges)
-        way = self._ways[source, destination] = Way(
-            source=source,
-            destination=destination,
-            links=links,
+        links = self._router.route(self._hosts[source], self._hosts[destination])
+        manner = Manner(
             direction=_direction(source in self._clients, destination in self._clients),
             latency_s=sum(link.declared.latency_s for link in links),
             lossy=any(link.loss is not None for link in links),
             inbox=self.inbox(destination),
         )
         if any(link.declared.latency is not None for link in links):
-            way.jitter = Jitter(links, self._seed, source, destination)
+            manner.jitter = Jitter(links, self._seed, source, destination)
+        self._settle_manner(manner, links)
+        if not (manner.jitter or manner.accesses):
+            manner = self._manners.setdefault(_key(manner), manner)
+        rest = self._rests.setdefault(links[1:], links[1:])
+        way: Way[LinkT] = Way(
+            links[0] if links else None, rest, source=source, destination=destination, manner=manner
+        )
+        if known is None:
+            self._ways[source] = way
+        else:
+            known[destination] = way
         return way
+
+    def _settle_manner(self, manner: Manner, links: Sequence[LinkT]) -> None:
+        """Decide what the engine has to say about how messages travel over links."""
 
     def _check_party(self, party: str) -> None:
         if party not in self._hosts:
@@ -209,7 +249,7 @@ class MessageNetwork(Generic[LinkT]):
         The first link of the route that loses a packet counts; `ARRIVES` where none does. None: no link of
         the route ever loses one.
         """
-        if not transfer.way.lossy:
+        if not transfer.way.manner.lossy:
             return None
         lossy = [(hop, link) for hop, link in enumerate(transfer.route) if link.loss is not None]
         # A message is known by its place among those of the same two parties: no codec changes that.
@@ -277,12 +317,17 @@ class MessageNetwork(Generic[LinkT]):
     def _deliver(self, event: simpy.Event) -> None:
         """Hand a message over: first callback of its transfer, before whoever waits for the delivery."""
         transfer: Transfer[LinkT] = event  # type: ignore[assignment]
-        del self._in_flight[transfer.message_id]
+        way = transfer.way
+        if way.flights is transfer:
+            way.flights = None
+        else:
+            way.land(transfer)
+        self._num_delivered += 1
         self._received_bytes += transfer.net_bytes
         now = self._env._now
         if self._ledger is not None:
             self._ledger.messages.append(transfer.record(now))
-        way = transfer.way
+        missing = transfer.trip.missing
         # As Message(...), in a third of the time.
         transfer._value = message = _new(
             Message,
@@ -290,14 +335,15 @@ class MessageNetwork(Generic[LinkT]):
                 transfer.message_id,
                 way.source,
                 way.destination,
-                _received(transfer) if transfer.missing else transfer.outgoing,
+                _received(transfer) if missing else transfer.outgoing,
                 transfer.queued_s,
                 now,
-                transfer.missing,
+                missing,
             ),
         )
-        if way.inbox.open:
-            way.inbox.put(message)
+        inbox = way.manner.inbox
+        if inbox.open:
+            inbox.put(message)
 
     def _after(self, delay_s: float, action: Callable[[], None], priority: int = 1) -> None:
         event = simpy.Event(self._env)
@@ -321,9 +367,25 @@ def _received(transfer: Transfer[LinkT]) -> Outgoing:
     if not transfer.outgoing.payload:  # its content is not known
         return transfer.outgoing
     payload = bytearray(transfer.outgoing.payload)
-    for start, end in transfer.missing:
+    for start, end in transfer.trip.missing:
         payload[start:end] = bytes(end - start)
     return transfer.outgoing._replace(payload=bytes(payload))
+
+
+def _key(manner: Manner) -> tuple[object, ...]:
+    """Return what decides whether two manners without state are the same."""
+    told = (manner.direction, manner.latency_s, manner.lossy, id(manner.inbox), manner.plain)
+    return (*told, manner.framing, manner.transport)
+
+
+def edges_of(graph: Graph) -> Iterator[tuple[str, str, Link, Any]]:
+    """Return the edges of a graph, each with its link and how it stands in a cell."""
+    if isinstance(graph, Sequence):
+        for edge in graph:
+            yield edge if len(edge) == 4 else (*edge, None)
+    else:
+        for source, destination, data in graph.edges(data=True):
+            yield source, destination, data["link"], data.get("cell")
 
 
 def _direction(from_client: bool, to_client: bool) -> str:

@@ -61,7 +61,7 @@ class FluidCell:
     policy : Policy
         How they share it.
     members : callable, optional
-        Makes what the policy wants to know besides, from arrays of the members' traits (see `FluidLink`).
+        Makes what the policy wants to know besides, from arrays of the members' traits (see `Joint`).
     """
 
     engine: "FluidEngine"
@@ -87,8 +87,8 @@ class FluidCell:
 
         `traits` are what the policy wants to know of those who use it, besides.
         """
-        link.cell = self
-        link.traits, link.riders = traits, {}
+        joint = link.remember()
+        joint.cell, joint.traits = self, traits
         self.links.append(link)
 
     def budget(self, number: int) -> float:
@@ -130,8 +130,8 @@ class FluidCell:
     def _ask(self, peak_bps: np.ndarray, cap_bps: np.ndarray, seats: list[Seat]) -> np.ndarray:
         if self.members is None:
             return np.asarray(self.policy.allocate(peak_bps, cap_bps), float)
-        names = seats[0].link.traits
-        traits = {name: np.array([seat.link.traits[name] for seat in seats]) for name in names}
+        names = seats[0].link.joint.traits
+        traits = {name: np.array([seat.link.joint.traits[name] for seat in seats]) for name in names}
         return np.asarray(self.policy.allocate(peak_bps, cap_bps, self.members(**traits)), float)
 
 
@@ -147,14 +147,16 @@ class Cells:
         """Let a new flow into the cells that it crosses, and into the solver."""
         links = flow.course.cells
         for link in links:
-            assert link.cell is not None
-            if len(links) > 1 and link.cell.as_resource:
-                self._switch(link.cell, False, now)
+            cell = link.joint.cell
+            assert cell is not None
+            if len(links) > 1 and cell.as_resource:
+                self._switch(cell, False, now)
         for link in links:
-            seat = Seat(flow, link, *link.segment(now))
+            seat = Seat(flow, link, *link.capacity(now))
             link.capacity_bps, link.changes_at_s = seat.peak_bps, seat.until_s
             refuse_dead(seat, now)
-            cell = link.cell
+            joint = link.joint
+            cell = joint.cell
             assert cell is not None
             cell.seats[flow] = seat
             cell.changed = True
@@ -162,9 +164,9 @@ class Cells:
             seat.given_bps = seat.solo_bps
             if seat.until_s < inf:
                 self.engine.put(seat.until_s, seat)
-            if not link.riders:
-                link.base_s = now
-            link.riders[flow] = None
+            if not joint.riders:
+                joint.base_s = now
+            joint.riders[flow] = None
         self._fresh.append(flow)
         if flow.course.stale:
             self.engine.refresh(flow.course, now)
@@ -186,22 +188,23 @@ class Cells:
     def leave(self, flow: Flow, now: float) -> None:
         """Note that a flow has ended."""
         for link in flow.course.cells:
-            assert link.cell is not None
-            del link.cell.seats[flow]
-            link.cell.changed = True
-            del link.riders[flow]
-            link.past_bits += flow.bits
-            if not link.riders:
-                link.past_busy_s += now - link.base_s
+            joint = link.joint
+            assert joint.cell is not None
+            del joint.cell.seats[flow]
+            joint.cell.changed = True
+            del joint.riders[flow]
+            joint.past_bits += flow.bits
+            if not joint.riders:
+                joint.past_busy_s += now - joint.base_s
 
     def follow(self, seat: Seat, now: float) -> None:
         """A member's rate alone has changed."""
-        cell = seat.link.cell
+        cell = seat.link.joint.cell
         assert cell is not None
         if cell.seats.get(seat.flow) is not seat:
             return
         before = seat.peak_bps
-        seat.peak_bps, seat.until_s = seat.link.segment(max(now, seat.until_s))
+        seat.peak_bps, seat.until_s = seat.link.capacity(max(now, seat.until_s))
         seat.link.capacity_bps, seat.link.changes_at_s = seat.peak_bps, seat.until_s
         refuse_dead(seat, now)
         if seat.until_s < inf:
@@ -284,8 +287,8 @@ class Cells:
         rest_bps = min(flow.cap_bps, course.cap_bps, flow.weight * self._level(course.number))
         for link in course.cells:
             if link is not seat.link:
-                assert link.cell is not None
-                rest_bps = min(rest_bps, link.cell.seats[flow].given_bps)
+                assert link.joint.cell is not None
+                rest_bps = min(rest_bps, link.joint.cell.seats[flow].given_bps)
         return rest_bps
 
     def _level(self, number: int) -> float:
@@ -318,10 +321,11 @@ class Cells:
         cap_bps = solo_bps = min(flow.cap_bps, flow.course.cap_bps)
         weight, cost = flow.weight, 1.0
         for link in flow.course.cells:
-            assert link.cell is not None
-            seat = link.cell.seats[flow]
+            cell = link.joint.cell
+            assert cell is not None
+            seat = cell.seats[flow]
             solo_bps = min(solo_bps, seat.solo_bps)
-            if not link.cell.as_resource:
+            if not cell.as_resource:
                 cap_bps = min(cap_bps, seat.given_bps)
             elif seat.weight == 0:
                 cap_bps, cost = 0.0, 0.0

@@ -89,7 +89,8 @@ class Commons:
     def unsettle(self, link: FluidLink) -> None:
         """Note that all courses over a link have to be looked at again."""
         self.num_unsettled += 1
-        for course in link.courses:
+        courses = link.courses
+        for course in courses if isinstance(courses, list) else () if courses is None else (courses,):
             course.stale = course.special = True
 
     def new_resource(self) -> int:
@@ -110,14 +111,14 @@ class Commons:
         if link.capacity_bps == 0 and link.changes_at_s == inf:
             for flow in engine.flows:
                 refuse(flow, now)
-        if not link.queued and link.changes_at_s < inf:
-            link.queued = True
+        if not link.joint.queued and link.changes_at_s < inf:
+            link.remember().queued = True
             engine.put(link.changes_at_s, link)
 
     def change(self, link: FluidLink, now: float) -> None:
         """A link that is queued is due."""
         engine = self.engine
-        link.queued = False
+        link.remember().queued = False
         if link.at >= 0 and engine.tables.resources["num"][link.at] > 0:
             # Ask at the boundary: now may be a rounding error before it.
             link.ask(max(now, link.changes_at_s))
@@ -159,9 +160,10 @@ class Commons:
                     moved[flow] = None
         for at, link in lonely.items():
             row = tables.resources[at]
-            link.past_bits += float(row["carried"])
-            link.past_busy_s += float(row["busy"])
-            link.past_sharing_s += float(row["sharing"])
+            joint = link.remember()
+            joint.past_bits += float(row["carried"])
+            joint.past_busy_s += float(row["busy"])
+            joint.past_sharing_s += float(row["sharing"])
             del self._shared[link]
             link.at = NONE
             self.unsettle(link)

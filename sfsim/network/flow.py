@@ -20,45 +20,74 @@ TOLERANCE_S = 1e-9
 NONE, ENDED = -1, -2  # slots of flows that are not under way: not yet, and no longer
 
 
-_NOTHING: dict[Any, Any] = {}  # of most links, which are many: never changed
-
-
 @dataclass(eq=False, repr=False, slots=True)
-class FluidLink:
-    """A link as the engine sees it; ``segment(time_s)`` answers ``(capacity_bps, valid_until_s)``.
+class Joint:
+    """What only a link has to remember that flows have shared, or that leads through a radio cell.
 
-    While at most one flow uses it, it is a part of that flow's cap (``lane``); from the second on it is a
-    resource of the solver (``at``).
+    ``traits`` are what the cell's policy wants to know, ``riders`` the flows that cross the cell over the link,
+    and ``base_s`` is since when any has. ``past_...`` is what has crossed the link while it was shared, up to
+    the last time, or through its cell.
     """
 
-    engine: "FluidEngine"
-    owner: object
-    segment: Segment
-    ahead: Ahead | None = None
-    at: int = NONE
-    lane: int = NONE
-    courses: "tuple[Course, ...] | list[Course]" = ()
-    capacity_bps: float = 0.0
-    changes_at_s: float = -inf
     cell: "FluidCell | None" = None
-    # Of a link through a cell: what its policy wants to know, and the flows that cross the cell over it.
-    traits: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    riders: "dict[Flow, None]" = field(default_factory=lambda: _NOTHING)
+    traits: Mapping[str, Any] = field(default_factory=dict)
+    riders: "dict[Flow, None]" = field(default_factory=dict)
+    base_s: float = 0.0
     queued: bool = False  # its next change is in the engine's queue
-    # What has crossed it while it was shared, up to the last time, or through its cell.
     past_bits: float = 0.0
     past_busy_s: float = 0.0
     past_sharing_s: float = 0.0
-    base_s: float = 0.0  # since when something crosses its cell over it
+
+
+_NEVER_S = -inf  # computed once: a number of its own for every link takes room
+_ALONE = Joint()  # of most links, which are many: never changed
+
+
+class FluidLink:
+    """A link as the engine sees it.
+
+    While at most one flow uses it, it is a part of that flow's cap (``lane``); from the second on it is a
+    resource of the solver (``at``). It is asked for its capacity only while a flow uses it.
+    """
+
+    __slots__ = ("at", "capacity_bps", "changes_at_s", "courses", "engine", "joint", "lane")
+
+    def __init__(self, engine: "FluidEngine") -> None:
+        self.engine = engine
+        self.at = NONE
+        self.courses: Course | list[Course] | None = None  # one, as of most links, or several
+        self.capacity_bps, self.changes_at_s = 0.0, _NEVER_S
+        self.joint = _ALONE
+        self.lane = engine.new_lane(self)
 
     @property
     def name(self) -> str:
         """What errors call it."""
-        return str(self.owner)
+        raise NotImplementedError
+
+    def capacity(self, time_s: float) -> tuple[float, float]:
+        """Return the rate at a time in bit/s, and until when it holds."""
+        raise NotImplementedError
+
+    def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return many pieces at once, from the one at `time_s` on: their ends and rates, shape (n,) each."""
+        rate_bps, until_s = self.capacity(time_s)
+        return np.array([until_s]), np.array([rate_bps])
+
+    @property
+    def cell(self) -> "FluidCell | None":
+        """The radio cell that it leads through."""
+        return self.joint.cell
+
+    def remember(self) -> Joint:
+        """Return `joint` to write in."""
+        if self.joint is _ALONE:
+            self.joint = Joint()
+        return self.joint
 
     def ask(self, time_s: float) -> None:
         """Learn the capacity at a time."""
-        self.capacity_bps, self.changes_at_s = self.segment(time_s)
+        self.capacity_bps, self.changes_at_s = self.capacity(time_s)
 
     @property
     def used_bps(self) -> float:
@@ -79,48 +108,72 @@ class FluidLink:
     def carried_bits(self) -> float:
         """Integral of its flows' rates over time; `FluidEngine.settle` brings it up to now."""
         tables, lane = self.engine.tables, self.engine.tables.lanes[self.lane]
-        bits = self.past_bits + float(lane["bits"])
+        bits = self.joint.past_bits + float(lane["bits"])
         if self.at >= 0:
             return bits + float(tables.resources["carried"][self.at])
         flow = self.flow
         if flow is not None:
             return bits + float(lane["base_bits"]) - flow.remaining_bits
-        return bits + sum(flow.bits - flow.remaining_bits for flow in self.riders)
+        return bits + sum(flow.bits - flow.remaining_bits for flow in self.joint.riders)
 
     @property
     def busy_s(self) -> float:
         """Seconds in which something crossed it."""
         tables, lane = self.engine.tables, self.engine.tables.lanes[self.lane]
-        busy_s = self.past_busy_s + float(lane["busy"])
+        busy_s = self.joint.past_busy_s + float(lane["busy"])
         if self.at >= 0:
             return busy_s + float(tables.resources["busy"][self.at])
         now, flow = self.engine.now_s, self.flow
         if flow is not None:
             return busy_s + now - float(lane["base_s"]) - (flow.idle_s - float(lane["base_idle"]))
-        return busy_s + (now - self.base_s if self.riders else 0.0)
+        return busy_s + (now - self.joint.base_s if self.joint.riders else 0.0)
 
     @property
     def sharing_s(self) -> float:
         """Seconds that flows have lost because this link, shared with others, held them back."""
         if self.at >= 0:
-            return self.past_sharing_s + float(self.engine.tables.resources["sharing"][self.at])
-        return self.past_sharing_s
+            return self.joint.past_sharing_s + float(self.engine.tables.resources["sharing"][self.at])
+        return self.joint.past_sharing_s
+
+
+class GivenLink(FluidLink):
+    """A link whose capacity somebody computes (see `FluidEngine.add_link`)."""
+
+    __slots__ = ("capacity", "owner", "pieces")
+
+    def __init__(
+        self, engine: "FluidEngine", owner: object, segment: Segment, pieces: Ahead | None = None
+    ) -> None:
+        super().__init__(engine)
+        self.owner, self.capacity, self.pieces = owner, segment, pieces  # type: ignore[assignment, method-assign]
+
+    @property
+    def name(self) -> str:
+        return str(self.owner)
+
+    def ahead(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
+        return super().ahead(time_s) if self.pieces is None else self.pieces(time_s)
 
 
 @dataclass(eq=False, repr=False, slots=True)
 class Course:
     """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
 
-    links: tuple[FluidLink, ...]
-    row: int  # in the solver's table of courses
+    first: Any  # the first of its links, and the others: many courses have those in common
+    rest: tuple[Any, ...] = ()
+    row: int = NONE  # in the solver's table of courses
     stale: bool = True
     special: bool = True  # there is something to look at whenever a flow starts on it
     number: int = NONE  # the solver's class of flows that cross the same shared links
-    private: tuple[FluidLink, ...] = ()
     cap_bps: float = inf
     varying: tuple[FluidLink, ...] = ()  # private links whose capacity changes over time
     followed: tuple[FluidLink, ...] = ()  # shared ones
     cells: tuple[FluidLink, ...] = ()  # links that lead through a radio cell: neither private nor shared
+
+    @property
+    def links(self) -> tuple[FluidLink, ...]:
+        """All of them, in order."""
+        return (self.first, *self.rest)
 
 
 class Flow:
@@ -167,7 +220,7 @@ class Flow:
     @property
     def engine(self) -> "FluidEngine":
         """Who moves it."""
-        return self.course.links[0].engine
+        return self.course.first.engine  # type: ignore[no-any-return]
 
     @property
     def active(self) -> bool:

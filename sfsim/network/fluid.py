@@ -16,7 +16,7 @@ import simpy
 
 from sfsim.network.cells import Cells, FluidCell, Policy, Seat
 from sfsim.network.commons import Commons
-from sfsim.network.flow import ENDED, NONE, TOLERANCE_S, Ahead, Course, Flow, FluidLink, Segment
+from sfsim.network.flow import ENDED, NONE, TOLERANCE_S, Ahead, Course, Flow, FluidLink, GivenLink, Segment
 from sfsim.network.pace import Pace, Pacer
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # After all ordinary events of an instant (0 urgent, 1 normal): its arrivals meet in one solve.
 LOW = 2
+_MANY = 2**16  # numbers about arrivals; the room for more is given back
 _ROUNDING = 4 * 2.0**-52  # four roundings of the clock, relative
 _NUM_DONE, _NUM_OUT, _NUM_CROWDED, _NUM_ATTACHED, _TAKEN_LANE = range(7, 12)  # entries of the solver's counts
 _ARRIVAL = Struct("6d")
@@ -49,6 +50,7 @@ class FluidEngine:
         self._env, self._timed = env, timed
         self.steps, self._state = steps, state
         self._pending: list[Flow] = []
+        self._coming: Sequence[Flow] = ()  # being let in: the solver does not know them yet
         self._num_ordered = 0
         self._timers: list[float] = []  # instants for which a wake-up is already in SimPy's queue
         self._event = simpy.Event(env)
@@ -69,7 +71,8 @@ class FluidEngine:
         self._attach = steps.Direct(steps.attach)
         self.enter_cell, self.note_first = steps.Direct(steps.enter_cell), steps.Direct(steps.note_first)
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
-        self._free = list(range(len(self._flows)))[::-1]
+        self._unused = 0  # rows of the table from here on have never been used,
+        self._free: list[int] = []  # and these are free again
         self.num_wakes = 0
         self.held = False  # flows may still come at this instant; `let_go` follows
         # Called instead of each flow's own `done`, with several flows that have ended at one instant.
@@ -85,7 +88,11 @@ class FluidEngine:
     @property
     def flows(self) -> list[Flow]:
         """All flows on their way, in the order of their starts."""
-        return sorted((flow for flow in self._flows if flow is not None), key=_order)
+        order = self.tables.flows["order"].tolist()
+        newest = self._num_ordered - len(self._coming)
+        coming = {flow: newest + place for place, flow in enumerate(self._coming, 1)}
+        known = (flow for flow in self._flows if flow is not None)
+        return sorted(known, key=lambda flow: coming.get(flow) or order[flow.slot])
 
     @property
     def used_links(self) -> list[FluidLink]:
@@ -105,12 +112,16 @@ class FluidEngine:
         ``ahead(time_s)`` returns many pieces at once: when they end (s, shape (n,)) and their capacities
         (bit/s, shape (n,)), from the one that holds at `time_s` on.
         """
-        link = FluidLink(self, owner, segment, ahead, lane=len(self._links))
-        if link.lane == len(self.tables.lanes):
+        return GivenLink(self, owner, segment, ahead)
+
+    def new_lane(self, link: FluidLink) -> int:
+        """Take up a link; return its row in the solver's table of links that a flow has for itself."""
+        lane = len(self._links)
+        if lane == len(self.tables.lanes):
             self.grow("more_lanes")
-        self.tables.lanes["flow"][link.lane] = NONE
+        self.tables.lanes["flow"][lane] = NONE
         self._links.append(link)
-        return link
+        return lane
 
     def add_cell(self, name: str, policy: Policy, members: Any = None) -> FluidCell:
         """Make a radio cell; `FluidCell.add` leads links through it."""
@@ -130,19 +141,23 @@ class FluidEngine:
 
     def new_course(self, links: tuple[FluidLink, ...]) -> Course:
         """Return a course that nobody else gets."""
-        row = self._num_courses
+        course = Course(links[0], links[1:])
+        self.enrol(course)
+        return course
+
+    def enrol(self, course: Course) -> None:
+        """Give a course its row in the solver's table."""
+        course.row = self._num_courses
         self._num_courses += 1
-        if row == len(self.tables.courses):
+        if course.row == len(self.tables.courses):
             self.grow("more_courses")
-        if len(links) > self.tables.course_lanes.shape[1]:
-            self.grow("longer_courses", len(links))
-        course = Course(links, row)
-        for link in links:
+        if len(course.links) > self.tables.course_lanes.shape[1]:
+            self.grow("longer_courses", len(course.links))
+        for link in course.links:
             if isinstance(link.courses, list):
                 link.courses.append(course)
-            else:  # of most links, which are many, there is one
-                link.courses = [*link.courses, course] if link.courses else (course,)
-        return course
+            else:
+                link.courses = course if link.courses is None else [link.courses, course]
 
     def start(
         self,
@@ -356,6 +371,7 @@ class FluidEngine:
         self._soonest_s = soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
         if soonest_s != soonest_s:
             self._make_room(pending, now, tolerance_s, num_new)
+        self._coming = ()
         if counts[_NUM_OUT]:
             self._call_in(now)
         num_done = counts[_NUM_DONE]
@@ -370,7 +386,7 @@ class FluidEngine:
     def _end_many(self, ended: list[Flow], now: float) -> None:
         """End several flows, or some with cells."""
         sort = bool(ended)
-        self._take_ended(ended)
+        self._take_ended(ended, sort)
         if self._cells.all:
             self._cells.tend(now)
         if sort:  # not all are from the solver, which has them in order
@@ -386,19 +402,22 @@ class FluidEngine:
     def _admit(self, pending: list[Flow], now: float) -> tuple[int, list[Flow] | None]:
         """File the flows that came at this instant; return how many the solver takes in, and empty ones."""
         flows, order, place = self._flows, self._num_ordered, 0
+        self._coming = pending
+        self._num_ordered += len(pending)
         zero: list[Flow] | None = None
-        while len(self._free) < len(pending):
-            self._more_flows()
-        if len(self._new) < 6 * len(pending):
-            self._new = np.zeros(6 * len(pending))
+        free, unused = self._free, self._unused
+        if len(free) + len(flows) - unused < len(pending):
+            self._more_flows(len(pending) + unused - len(free))
+        if not 6 * len(pending) <= len(self._new) <= max(_MANY, 12 * len(pending)):
+            self._new = np.zeros(max(60, 6 * len(pending)))
             self._adopt(self.tables)
-        free, file, num_unsettled = self._free, _ARRIVAL.pack_into, self._commons.num_unsettled
+        file, num_unsettled = _ARRIVAL.pack_into, self._commons.num_unsettled
         new: Any = self._new
         for flow in pending:
             order += 1
-            flow.order = order
             bits = flow.bits
             if not bits:
+                flow.order = order
                 flow.slot = ENDED
                 flow.final_began_s = now
                 zero = [*zero, flow] if zero else [flow]
@@ -406,13 +425,19 @@ class FluidEngine:
             course = flow.course
             if course.special:
                 self._commons.look_at(course, flow, now)
-            flow.slot = slot = free.pop()
+            if free:
+                slot = free.pop()
+            else:
+                slot = self._unused
+                self._unused = slot + 1
+            flow.slot = slot
             flows[slot] = flow
-            if course.special and self._admit_special(flow, now):
-                continue
+            if course.special:
+                flow.order = order
+                if self._admit_special(flow, now):
+                    continue
             file(new, place, slot, course.row, bits, flow.cap_bps, flow.weight, order)
             place += 48
-        self._num_ordered = order
         if self._commons.num_unsettled != num_unsettled:
             self._look_again(pending, now)
         return place // 48, zero
@@ -452,11 +477,13 @@ class FluidEngine:
             self._counts[_NUM_ATTACHED] = attached
             self._soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
 
-    def _take_ended(self, ended: list[Flow]) -> None:
+    def _take_ended(self, ended: list[Flow], note_order: bool) -> None:
         """Release the flows that the solver has finished."""
         flows, count = self._flows, self._counts[_NUM_DONE]
         for slot in self.tables.done[:count].tolist():
             flow: Flow = flows[slot]  # type: ignore[assignment]
+            if note_order:
+                flow.order = int(self.tables.flows["order"][slot])
             self._release(flow)
             ended.append(flow)
         self._counts[_NUM_DONE] = 0
@@ -486,7 +513,7 @@ class FluidEngine:
         """Let what is queued and due change; return the flows that ended."""
         ended: list[Flow] = []
         self.steps.finish(self.tables, now, tolerance_s)  # what has ended asks no link any more
-        self._take_ended(ended)
+        self._take_ended(ended, True)
         while self._queue and self._queue[0][0] <= now + tolerance_s:
             time_s, _, what = heappop(self._queue)
             if isinstance(what, Seat):
@@ -497,15 +524,14 @@ class FluidEngine:
             elif what.due_s != time_s or what.flow.pace is not what or what.flow.slot < 0:
                 continue  # it has another entry, or none, by now
             elif self._pacer.go_on(what, max(now, time_s)):
+                what.flow.order = int(self.tables.flows["order"][what.flow.slot])
                 self._release(what.flow)
                 ended.append(what.flow)
         return ended
 
-    def _more_flows(self) -> None:
-        old = len(self._flows)
-        self.grow("more_flows")
-        self._flows += [None] * old
-        self._free = list(range(old, 2 * old))[::-1] + self._free
+    def _more_flows(self, number: int) -> None:
+        self.grow("more_flows", number)
+        self._flows += [None] * (len(self.tables.flows) - len(self._flows))
 
     def _adopt(self, tables: "Tables") -> None:
         """Take new tables into use."""

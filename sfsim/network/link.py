@@ -7,12 +7,16 @@ import numpy as np
 
 from sfsim.ledger import LinkRecord
 from sfsim.network.declarations import Link
-from sfsim.network.fluid import FluidEngine
+from sfsim.network.flow import FluidLink
 
 if TYPE_CHECKING:
+    from sfsim.channel import Realisation
+    from sfsim.channel.loss import Loss
     from sfsim.network.cell.radio import CellAccess
     from sfsim.network.cells import FluidCell
+    from sfsim.network.fluid import FluidEngine
 
+_NONE: tuple[str, ...] = ()
 _AHEAD = 1024  # pieces of a channel that are fetched at once
 
 
@@ -23,19 +27,18 @@ class LinkState:
     ``capacity(time_s)`` answers ``(rate_bps, valid_until_s)``.
     """
 
-    __slots__ = (
-        "__dict__",
-        "background",
-        "declared",
-        "destination",
-        "latency_s",
-        "loss",
-        "lost_packets",
-        "messages",
-        "realisation",
-        "source",
-        "wire_bytes",
-    )
+    __slots__ = _NONE  # so that network links, which are many, can have those of the engine's links too
+
+    source: str
+    destination: str
+    declared: Link
+    latency_s: float
+    loss: "Loss | None"
+    realisation: "Realisation | None"
+    background: "Realisation | None"
+    wire_bytes: int
+    messages: int
+    lost_packets: int
 
     def __init__(self, source: str, destination: str, link: Link, seed: int) -> None:
         self.source, self.destination, self.declared = source, destination, link
@@ -87,7 +90,8 @@ class LinkState:
         rate_bps, until_s = (inf, inf) if self.realisation is None else self.realisation.segment(time_s)
         if link.rate_bps is not None and link.rate_bps < rate_bps:
             rate_bps = link.rate_bps
-        rate_bps *= link.efficiency
+        if link.efficiency != 1:
+            rate_bps *= link.efficiency
         if self.background is not None:
             taken_bps, changes_s = self.background.segment(time_s)
             rate_bps, until_s = max(0.0, rate_bps - taken_bps), min(until_s, changes_s)
@@ -112,14 +116,25 @@ class LinkState:
         return ends_s, rates_bps * link.efficiency
 
 
-class NetworkLink(LinkState):
+class NetworkLink(LinkState, FluidLink):
     """A link on the fluid engine."""
 
-    __slots__ = ("fluid",)
+    __slots__ = (
+        "background",
+        "declared",
+        "destination",
+        "latency_s",
+        "loss",
+        "lost_packets",
+        "messages",
+        "realisation",
+        "source",
+        "wire_bytes",
+    )
 
     def __init__(
         self,
-        engine: FluidEngine,
+        engine: "FluidEngine",
         source: str,
         destination: str,
         link: Link,
@@ -127,16 +142,12 @@ class NetworkLink(LinkState):
         cell: "FluidCell | None" = None,
         access: "CellAccess | None" = None,
     ) -> None:
-        super().__init__(source, destination, link, seed)
-        varies = self.realisation is not None or self.background is not None
-        self.fluid = engine.add_link(self, self.capacity, self.ahead if varies else None)
+        LinkState.__init__(self, source, destination, link, seed)
+        FluidLink.__init__(self, engine)
         if cell is not None and access is not None:
-            cell.add(self.fluid, **access.traits)
+            cell.add(self, **access.traits)
 
-    @property
-    def sharing_s(self) -> float:
-        """Seconds that messages have lost because this link, shared, held them back."""
-        return self.fluid.sharing_s
+    sharing_s = FluidLink.sharing_s
 
     def totals(self) -> tuple[float, float]:
-        return self.fluid.carried_bits, self.fluid.busy_s
+        return self.carried_bits, self.busy_s

@@ -1,6 +1,6 @@
 """The network of a run: parties hand it payloads, and it delivers them in simulated time."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,13 @@ import simpy
 
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
-from sfsim.network.base import NEXT, MessageNetwork
+from sfsim.network.base import NEXT, Graph, MessageNetwork, edges_of
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
 from sfsim.network.fluid import FluidEngine
 from sfsim.network.link import NetworkLink
-from sfsim.network.transfer import Transfer, Way
+from sfsim.network.transfer import Manner, Transfer, Way
 from sfsim.network.transport import Fluid, Transport
 from sfsim.network.transport.base import Path, Sending, Window
 from sfsim.network.usage import Usage
@@ -23,8 +23,6 @@ from sfsim.payload import Outgoing
 from sfsim.seeds import stream
 
 if TYPE_CHECKING:
-    import networkx as nx
-
     from sfsim.network.cell import AnyCell
     from sfsim.network.cell.in_use import CellInUse
     from sfsim.network.cell.radio import CellAccess
@@ -50,7 +48,7 @@ class Network(MessageNetwork[NetworkLink]):
     def __init__(
         self,
         env: simpy.Environment,
-        graph: "nx.DiGraph",
+        graph: Graph,
         hosts: Mapping[str, str],
         framing: Framing,
         seed: int,
@@ -64,7 +62,7 @@ class Network(MessageNetwork[NetworkLink]):
         self._transport = transport or Fluid()
         self._accesses: dict[tuple[str, str], CellAccess] = {
             (source, destination): access
-            for source, destination, access in graph.edges(data="cell")
+            for source, destination, _, access in edges_of(graph)
             if access is not None
         }
         self._multicasts: dict[tuple[str, tuple[str, ...]], list[Way[NetworkLink]]] = {}
@@ -91,19 +89,22 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _find_way(self, source: str, destination: str) -> Way[NetworkLink]:
         way = super()._find_way(source, destination)
-        if way.links:
-            way.course = self.engine.new_course(tuple(link.fluid for link in way.links))
-            own = next((t for link in way.links if (t := link.declared.transport) is not None), None)
-            way.framing = framing(own.preset) if own else self._framing
-            transport = own or self._transport
-            way.transport = None if isinstance(transport, Fluid) and not way.lossy else transport
-            way.accesses = tuple(
+        if way.first is not None and way.row < 0:
+            self.engine.enrol(way)
+        return way
+
+    def _settle_manner(self, manner: Manner, links: Sequence[NetworkLink]) -> None:
+        own = next((t for link in links if (t := link.declared.transport) is not None), None)
+        manner.framing = framing(own.preset) if own else self._framing
+        transport = own or self._transport
+        manner.transport = None if isinstance(transport, Fluid) and not manner.lossy else transport
+        if self._accesses:
+            manner.accesses = tuple(
                 (self._cells[access.cell].grants, access)
-                for link in way.links
+                for link in links
                 if (access := self._accesses.get((link.source, link.destination))) is not None
             )
-            way.plain = not (way.accesses or way.jitter or self._store_and_forward)
-        return way
+        manner.plain = not (manner.accesses or manner.jitter or self._store_and_forward)
 
     def send_to_all(
         self, source: str, destinations: Sequence[str], outgoing: Outgoing
@@ -115,7 +116,7 @@ class Network(MessageNetwork[NetworkLink]):
         """
         groups: dict[object, list[str]] = {}
         for destination in destinations:
-            way = self._ways.get((source, destination)) or self._find_way(source, destination)
+            way = self._find_way(source, destination)
             groups.setdefault(self._shared_part(way), []).append(destination)
         events: dict[str, simpy.Event] = {}
         for members in groups.values():
@@ -127,11 +128,11 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _shared_part(self, way: Way[NetworkLink]) -> object:
         """Return what ways have in common that one transmission can serve; the way itself if none can."""
-        cells = [access.cell for _, access in way.accesses]
+        cells = [access.cell for _, access in way.manner.accesses]
         last = self._accesses.get((way.links[-1].source, way.links[-1].destination)) if way.links else None
-        if len(cells) != 1 or last is None or not self._cells[last.cell].multicast or way.transport:
+        if len(cells) != 1 or last is None or not self._cells[last.cell].multicast or way.manner.transport:
             return id(way)
-        return last.cell, way.links[:-1], way.links[-1].source, way.framing
+        return last.cell, way.links[:-1], way.links[-1].source, way.manner.framing
 
     def _multicast(
         self, source: str, members: tuple[str, ...], outgoing: Outgoing
@@ -145,9 +146,10 @@ class Network(MessageNetwork[NetworkLink]):
             Transfer(self._env, number + place, way, outgoing, now, self._on_arrival)
             for place, way in enumerate(ways)
         ]
-        self._in_flight |= {transfer.message_id: transfer for transfer in transfers}
+        for transfer in transfers:
+            transfer.way.depart(transfer)
         first = transfers[0]
-        first.others = tuple(transfers[1:])
+        first.travel().others = tuple(transfers[1:])
         first.way.messages += 1
         self._begin(first)
         return transfers
@@ -156,8 +158,8 @@ class Network(MessageNetwork[NetworkLink]):
         """Return a way to each member, all over one link for the air; the first one's asks for all grants."""
         from sfsim.network.cell.multicast import MulticastLink  # compiles with numba, as cells do
 
-        own = [self._ways[source, member] for member in members]
-        accesses = tuple(entry for way in own for entry in way.accesses)
+        own = [self._find_way(source, member) for member in members]
+        accesses = tuple(entry for way in own for entry in way.manner.accesses)
         last, cell, number = [way.links[-1] for way in own], accesses[0][1].cell, 1
         edge = (last[0].source, f"{cell} multicast")
         while edge in self.links:
@@ -165,47 +167,55 @@ class Network(MessageNetwork[NetworkLink]):
             edge = (edge[0], f"{cell} multicast {number}")
         medium = self._cells[cell].fluid(down=True)
         link = MulticastLink(self.engine, *edge, last, [access for _, access in accesses], medium)
-        self.links[edge] = link
+        self.links.add(edge, link)
         route = (*own[0].links[:-1], link)
-        course = self.engine.course([part.fluid for part in route])
-        return [
-            replace(way, links=route, course=course, accesses=accesses, messages=0, wire_bytes=0)
+        ways: list[Way[NetworkLink]] = [
+            Way(
+                route[0],
+                route[1:],
+                source=way.source,
+                destination=way.destination,
+                manner=replace(way.manner, accesses=accesses),
+            )
             for way in own
         ]
+        self.engine.enrol(ways[0])
+        return ways
 
-    def _count(self) -> None:
-        super()._count()
+    def _all_ways(self) -> Iterator[Way[NetworkLink]]:
+        yield from super()._all_ways()
         for ways in self._multicasts.values():
-            ways[0].count()
+            yield from ways
 
     def _begin(self, transfer: Transfer[NetworkLink]) -> None:
         outgoing, way = transfer.outgoing, transfer.way
-        if not (way.plain or transfer.granted):
+        manner = way.manner
+        if not (manner.plain or transfer.granted):
             self._prepare(transfer)
             return
         if self._usage is not None:
             self._usage.watch()
-        framing = way.framing
+        framing = manner.framing
         assert framing is not None
         num_bytes = outgoing.size or len(outgoing.payload)
         packets = -(-num_bytes // framing.payload_bytes)
         wire_bytes = transfer.net_bytes = num_bytes + packets * framing.overhead_bytes
-        if way.transport is not None:
-            transfer.rounds = way.transport.attempts(self._sending(transfer, num_bytes, framing))
+        if manner.transport is not None:
+            sending = self._sending(transfer, num_bytes, framing)
+            transfer.travel().rounds = manner.transport.attempts(sending)
             self._next_round(transfer)
             return
         self._sent_bytes += wire_bytes
-        transfer.packets = packets
         transfer.begun_bytes = wire_bytes
         if wire_bytes:
             transfer.bits = wire_bytes * 8.0
-            transfer.course = way.course  # type: ignore[assignment]
+            transfer.course = way
             transfer.done = self._on_sent
             self.engine.launch(transfer)
         else:
-            transfer.first_s = self._env.now
+            transfer.final_began_s = self._env.now
             self._left(way)
-            self._arrive(transfer, way.latency_s + transfer.drawn_s)
+            self._arrive(transfer, manner.latency_s + transfer.trip.drawn_s)
             self._arrive_elsewhere(transfer)
 
     def _prepare(self, transfer: Transfer[NetworkLink]) -> None:
@@ -213,10 +223,10 @@ class Network(MessageNetwork[NetworkLink]):
 
         The message counts as handed over, and waits for the grant.
         """
-        now, accesses = self._env.now, transfer.way.accesses
-        for each in (transfer, *transfer.others):
-            if each.way.jitter is not None:
-                each.drawn_s = sum(each.way.jitter.draw_s())
+        now, accesses = self._env.now, transfer.way.manner.accesses
+        for each in (transfer, *transfer.trip.others):
+            if each.way.manner.jitter is not None:
+                each.travel().drawn_s = sum(each.way.manner.jitter.draw_s())
         waits_s = [grants.wait_s(access.client, now, access.down) for grants, access in accesses]
         wait_s = max(waits_s, default=0.0)
         for grants, access in accesses:
@@ -229,7 +239,7 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _left(self, way: Way[NetworkLink]) -> None:
         """Tell the cells of a route that a message has left the air."""
-        for grants, access in way.accesses:
+        for grants, access in way.manner.accesses:
             grants.end(access.client, self._env.now, access.down)
 
     def _sent(self, transfer: Transfer[NetworkLink]) -> None:
@@ -247,14 +257,13 @@ class Network(MessageNetwork[NetworkLink]):
         """Note that the last bit has left; return when it arrives, from now."""
         way = transfer.way
         way.wire_bytes += transfer.begun_bytes
-        transfer.crossed_bytes = transfer.begun_bytes
-        latency_s = way.latency_s
-        if not way.plain:
+        latency_s = way.manner.latency_s
+        if not way.manner.plain:
             self._left(way)
-            latency_s += transfer.drawn_s
+            latency_s += transfer.trip.drawn_s
             if self._store_and_forward:
                 latency_s += self._stored_s(transfer)
-            if transfer.others:
+            if transfer.trip.others:
                 self._arrive_elsewhere(transfer)
         return latency_s
 
@@ -267,10 +276,10 @@ class Network(MessageNetwork[NetworkLink]):
                 continue
             transfer: Transfer[NetworkLink] = flow  # type: ignore[assignment]
             way = transfer.way
-            if way.plain:
+            manner = way.manner
+            if manner.plain:
                 way.wire_bytes += transfer.begun_bytes
-                transfer.crossed_bytes = transfer.begun_bytes
-                latency_s = way.latency_s
+                latency_s = manner.latency_s
             else:
                 latency_s = self._note_sent(transfer)
             group = groups.get(latency_s)
@@ -283,11 +292,12 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _arrive_elsewhere(self, first: Transfer[NetworkLink]) -> None:
         """Deliver to the further receivers of bits that have left."""
-        stored_s = self._stored_s(first) if first.others and self._store_and_forward else 0.0
-        for transfer in first.others:
-            transfer.first_s = min(first.first_s, first.began_s)
-            transfer.sharing_s = first.sharing_s + first.lost_s
-            self._arrive(transfer, transfer.way.latency_s + transfer.drawn_s + stored_s)
+        others = first.trip.others
+        stored_s = self._stored_s(first) if others and self._store_and_forward else 0.0
+        for transfer in others:
+            trip = transfer.travel()
+            trip.first_s, trip.sharing_s = first.began_s, first.lost_s
+            self._arrive(transfer, transfer.way.manner.latency_s + trip.drawn_s + stored_s)
 
     def _hold(self, event: object = None) -> None:
         self.engine.held = True
@@ -315,21 +325,21 @@ class Network(MessageNetwork[NetworkLink]):
     @property
     def busy(self) -> bool:
         """Whether anything is under way."""
-        return bool(self._in_flight)
+        return self._num_delivered < self._num_sent
 
     def _settle(self) -> None:
         self.engine.settle()
 
     def _under_way(self) -> tuple[int, dict[NetworkLink, float]]:
         crossed_bits: dict[NetworkLink, float] = {}
-        for transfer in self._in_flight.values():
-            flow = transfer if transfer.flow is None else transfer.flow
+        flights = self._under_way_now()
+        for transfer in flights:
+            flow = transfer if transfer.trip.flow is None else transfer.trip.flow
             if flow.active:
                 bits = flow.bits - flow.remaining_bits
                 for link in transfer.route:
                     crossed_bits[link] = crossed_bits.get(link, 0.0) + bits
-        flights = self._in_flight.values()
-        return sum(transfer.begun_bytes - transfer.lost_bytes for transfer in flights), crossed_bits
+        return sum(transfer.begun_bytes - transfer.trip.lost_bytes for transfer in flights), crossed_bits
 
     def _stored_s(self, transfer: Transfer[NetworkLink]) -> float:
         """Return how long the hops hold a frame back, at the rates that they have as it passes."""
@@ -348,7 +358,9 @@ class Network(MessageNetwork[NetworkLink]):
             num_bytes=num_bytes,
             framing=framing,
             rtt_s=lambda: (
-                way.latency_s + transfer.drawn_s + sum(link.latency_s for link in self._way_back(way))
+                way.manner.latency_s
+                + transfer.trip.drawn_s
+                + sum(link.latency_s for link in self._way_back(way))
             ),
             path=lambda: self._path(transfer),
             luck=Luck(self._seed, lossy, f"{pair[0]} -> {pair[1]}", index) if lossy else None,
@@ -361,10 +373,9 @@ class Network(MessageNetwork[NetworkLink]):
     def _way_back(self, way: Way[NetworkLink]) -> Sequence[NetworkLink]:
         """Return the route of acknowledgements; where no link leads back, as if it was the same."""
         try:
-            edges = self._router.route(way.links[-1].destination, way.links[0].source)
+            return self._router.route(way.links[-1].destination, way.links[0].source)
         except NetworkError:
             return way.links
-        return [self.links[edge] for edge in edges]
 
     def _path(self, transfer: Transfer[NetworkLink]) -> Path:
         way = transfer.way
@@ -372,15 +383,17 @@ class Network(MessageNetwork[NetworkLink]):
         return Path(
             min(link.offered_bps(now) for link in way.links),
             min(link.offered_bps(now) for link in back),
-            way.latency_s + transfer.drawn_s,
+            way.manner.latency_s + transfer.trip.drawn_s,
             sum(link.latency_s for link in back),
         )
 
     def _next_round(self, transfer: Transfer[NetworkLink]) -> None:
-        attempt = next(transfer.rounds, None)
+        trip = transfer.trip
+        assert trip.rounds is not None
+        attempt = next(trip.rounds, None)
         if attempt is None:
             self._left(transfer.way)
-            self._arrive(transfer, transfer.way.latency_s + transfer.drawn_s + transfer.tail_s)
+            self._arrive(transfer, transfer.way.manner.latency_s + trip.drawn_s + trip.tail_s)
         elif attempt.pause_s:
             self._after(attempt.pause_s, lambda: self._send_round(transfer, attempt))
         else:
@@ -389,10 +402,9 @@ class Network(MessageNetwork[NetworkLink]):
     def _send_round(self, transfer: Transfer[NetworkLink], attempt: Attempt) -> None:
         transfer.begin(attempt)
         self._sent_bytes += attempt.wire_bytes
-        assert transfer.way.course is not None
-        transfer.flow = self.engine.start(
+        transfer.trip.flow = self.engine.start(
             attempt.wire_bytes * 8,
-            transfer.way.course,
+            transfer.way,
             lambda flow: self._round_sent(transfer, attempt, flow),
             transfer,
             attempt.cap_bps,

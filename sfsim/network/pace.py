@@ -56,11 +56,7 @@ class Pace:
         self.crossed_bits = np.cumsum(self.rates_bps * np.diff(ends, prepend=now))
 
     def _ahead(self, link: FluidLink, now: float) -> tuple[np.ndarray, np.ndarray]:
-        if link.ahead is not None:
-            ends, rates = link.ahead(now)
-        else:
-            rate_bps, until_s = link.segment(now)
-            ends, rates = np.array([until_s]), np.array([rate_bps])
+        ends, rates = link.ahead(now)
         link.capacity_bps, link.changes_at_s = float(rates[0]), float(ends[0])
         if rates[0] == 0 and ends[0] == inf:
             raise NetworkError(

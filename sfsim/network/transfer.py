@@ -1,15 +1,15 @@
 """A message under way: where it goes, what it has cost so far, and the record it leaves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import simpy
 
 from sfsim.ledger import MessageRecord
 from sfsim.network.delivery import Attempt, Ranges
-from sfsim.network.flow import Course, Flow
+from sfsim.network.flow import ENDED, Course, Flow
 from sfsim.network.link import LinkState
 from sfsim.network.message import Inbox
 from sfsim.payload import Outgoing
@@ -24,33 +24,68 @@ if TYPE_CHECKING:
 LinkT = TypeVar("LinkT", bound=LinkState)
 
 
-@dataclass(eq=False, repr=False, slots=True)
-class Way(Generic[LinkT]):
-    """From one party to another: found once, then the same for all messages of the two.
+@dataclass(slots=True)
+class Manner:
+    """What many ways have in common: how messages travel on them.
 
-    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links. ``accesses``
-    are the cells that it leads through, and how they grant airtime. Without a ``transport`` all bits of a
-    message leave as one flow, and nothing can be lost.
+    ``accesses`` are the cells that a way leads through, and how they grant airtime. Without a ``transport`` all
+    bits of a message leave as one flow, and nothing can be lost.
 
     ``latency_s`` is what every message takes, ``jitter`` draws what comes on top (None: no link of the route has
     a law). A way is ``plain`` when its messages need nothing but a flow and that latency.
     """
 
-    source: str
-    destination: str
-    links: tuple[LinkT, ...]
     direction: str
     latency_s: float
     lossy: bool
     inbox: Inbox
-    course: Course | None = None
     framing: "Framing | None" = None
     transport: "Transport | None" = None
     accesses: "tuple[tuple[Grants, CellAccess], ...]" = ()
     jitter: "Jitter | None" = None
     plain: bool = True
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Way(Course, Generic[LinkT]):
+    """From one party to another: found once, then the same for all messages of the two.
+
+    ``messages`` and ``wire_bytes`` wait here until somebody looks at the counters of the links.
+    """
+
+    source: str = ""
+    destination: str = ""
+    manner: Manner = None  # type: ignore[assignment]  # always given
     messages: int = 0
     wire_bytes: int = 0
+    flights: "Transfer[LinkT] | dict[int, Transfer[LinkT]] | None" = (
+        None  # what is under way: one, or several
+    )
+
+    @property
+    def links(self) -> tuple[LinkT, ...]:  # type: ignore[override]  # the engine's own, where there is one
+        """All of them, in order; none from a party to another on the same machine."""
+        return (self.first, *self.rest) if self.first is not None else ()
+
+    def depart(self, transfer: "Transfer[LinkT]") -> None:
+        """Note a message that is under way."""
+        flights = self.flights
+        if flights is None:
+            self.flights = transfer
+        elif isinstance(flights, dict):
+            flights[transfer.message_id] = transfer
+        else:
+            self.flights = {flights.message_id: flights, transfer.message_id: transfer}
+
+    def land(self, transfer: "Transfer[LinkT]") -> None:
+        """Note that one of several has arrived."""
+        del self.flights[transfer.message_id]  # type: ignore[index, union-attr]
+
+    def under_way(self) -> "Iterable[Transfer[LinkT]]":
+        """Return the messages that are under way."""
+        if self.flights is None:
+            return ()
+        return self.flights.values() if isinstance(self.flights, dict) else (self.flights,)
 
     def count(self) -> None:
         """Give the links what waits for them."""
@@ -60,25 +95,42 @@ class Way(Generic[LinkT]):
         self.messages = self.wire_bytes = 0
 
 
+@dataclass(eq=False, slots=True)
+class Trip:
+    """What a message has been through that did not just leave as one flow on a plain way.
+
+    One that may have to be repeated crosses in ``rounds``, with one ``flow`` each. ``drawn_s`` is what laws of
+    latency add to the way's. ``others`` are the messages to further receivers of the same bits.
+    """
+
+    flow: Flow | None = None
+    rounds: Iterator[Attempt] | None = None
+    first_s: float = inf
+    sharing_s: float = 0.0
+    packets: int = 0
+    retransmissions: int = 0
+    round_bytes: int = 0
+    crossed_bytes: int = 0
+    lost_bytes: int = 0
+    missing: Ranges = ()
+    tail_s: float = 0.0
+    drawn_s: float = 0.0
+    others: "tuple[Transfer[Any], ...]" = ()
+
+
+_PLAIN = Trip()  # of most messages, which are many: never changed
+
+
 class Transfer(Flow, simpy.Event, Generic[LinkT]):
     """State of one message between `send` and delivery; the event of the latter, and the flow of its bits.
 
-    Bytes are wire bytes of one hop. A message that may have to be repeated has one flow per round instead
-    (``flow``). ``drawn_s`` is what laws of latency add to the way's. ``others`` are the messages to further
-    receivers of the same bits.
+    Bytes are wire bytes of one hop.
     """
 
     # What most messages never change is not set for each of them.
     _ok = True
-    flow: Flow | None = None
-    rounds: Iterator[Attempt] = iter(())
-    first_s = inf
-    sharing_s = 0.0
-    packets = retransmissions = 0
-    net_bytes = round_bytes = begun_bytes = crossed_bytes = lost_bytes = 0
-    missing: Ranges = ()
-    tail_s = drawn_s = 0.0
-    others: "tuple[Transfer[LinkT], ...]" = ()
+    trip = _PLAIN
+    net_bytes = begun_bytes = 0
     granted = False  # the cells of its route have let it on the air
 
     def __init__(
@@ -105,6 +157,12 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
     def owner(self) -> object:  # type: ignore[override]
         """Whose flow it is: its own."""
         return self
+
+    def travel(self) -> Trip:
+        """Return `trip` to write in."""
+        if self.trip is _PLAIN:
+            self.trip = Trip()
+        return self.trip
 
     @property
     def event(self) -> simpy.Event:
@@ -135,34 +193,40 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
 
     def begin(self, attempt: Attempt) -> None:
         """Note that a round begins."""
-        self.retransmissions += attempt.repeated
-        self.packets += attempt.packets
-        self.round_bytes = attempt.wire_bytes
+        trip = self.trip
+        trip.retransmissions += attempt.repeated
+        trip.packets += attempt.packets
+        trip.round_bytes = attempt.wire_bytes
         self.begun_bytes += attempt.wire_bytes
 
     def end(self, attempt: Attempt, flow: Flow) -> None:
         """Note that the last bit of a round has left."""
-        self.flow = None
-        self.first_s = min(self.first_s, flow.began_s)
-        self.sharing_s += flow.lost_s
-        self.crossed_bytes += attempt.wire_bytes
-        self.lost_bytes += attempt.lost_bytes
+        trip = self.trip
+        trip.flow = None
+        trip.first_s = min(trip.first_s, flow.began_s)
+        trip.sharing_s += flow.lost_s
+        trip.crossed_bytes += attempt.wire_bytes
+        trip.lost_bytes += attempt.lost_bytes
         self.net_bytes -= attempt.missing_wire_bytes
-        self.missing, self.tail_s = attempt.missing, attempt.tail_s
+        trip.missing, trip.tail_s = attempt.missing, attempt.tail_s
 
     def record(self, delivered_s: float) -> MessageRecord:
         """Return the ledger's row; `delivered_s` is infinite for a message that is still under way."""
-        first_s, sharing_s = min(self.first_s, self.began_s), self.sharing_s + self.lost_s
-        if self.flow is not None:
-            first_s = min(first_s, self.flow.began_s)
-            sharing_s += self.flow.lost_s
-        sent, way = self.outgoing, self.way
+        trip, sent, way = self.trip, self.outgoing, self.way
+        first_s, sharing_s = min(trip.first_s, self.began_s), trip.sharing_s + self.lost_s
+        if trip.flow is not None:
+            first_s = min(first_s, trip.flow.began_s)
+            sharing_s += trip.flow.lost_s
+        packets, crossed_bytes = trip.packets, trip.crossed_bytes
+        if self.begun_bytes and trip.rounds is None:  # as one flow
+            packets = way.manner.framing.packets(sent.num_bytes)  # type: ignore[union-attr]
+            crossed_bytes = self.begun_bytes if self.slot == ENDED else 0
         return MessageRecord(
             self.message_id,
             sent.kind,
             way.source,
             way.destination,
-            way.direction,
+            way.manner.direction,
             sent.round,
             sent.epoch,
             sent.minibatch,
@@ -172,7 +236,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
             sent.raw_bytes,
             sent.num_bytes,
             sent.label_bytes,
-            self.crossed_bytes,
+            crossed_bytes,
             sent.estimated_bits,
             sent.likelihood_bits,
             sent.payload_crc32,
@@ -180,9 +244,9 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
             first_s,
             delivered_s,
             sharing_s,
-            self.packets,
-            self.retransmissions,
-            self.lost_bytes,
+            packets,
+            trip.retransmissions,
+            trip.lost_bytes,
             len(way.links),
             delivered_s < inf,
         )
@@ -197,9 +261,9 @@ def _agree_on_attributes() -> None:
     """
     first: Transfer[LinkState] = Transfer.__new__(Transfer)
     for name in (
-        *("env", "callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "packets"),
-        *("begun_bytes", "bits", "course", "done", "order", "slot", "crossed_bytes", "_value"),
-        *("final_began_s", "final_lost_s", "first_s", "flow", "rounds", "round_bytes"),
+        *("env", "callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "begun_bytes"),
+        *("course", "done", "slot", "_value", "order", "final_began_s", "final_lost_s", "trip"),
+        *("granted", "bits"),
     ):
         object.__setattr__(first, name, None)
 

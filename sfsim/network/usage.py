@@ -50,7 +50,7 @@ class Usage:
             return
         network.engine.settle()
         for key, link in network.links.items():
-            totals = (link.fluid.carried_bits, link.fluid.busy_s, link.fluid.sharing_s)
+            totals = (*link.totals(), link.sharing_s)
             before = self._before.get(key, (0.0, 0.0, 0.0))
             if totals[0] == before[0]:
                 continue

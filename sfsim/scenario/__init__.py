@@ -4,22 +4,17 @@ from sfsim.scenario.codec_training import CodecTraining
 from sfsim.scenario.gradient_gate import AdaptiveGate, AnyGate, StaticGate
 from sfsim.scenario.graph import build_graph
 from sfsim.scenario.loading import load
+from sfsim.scenario.networks import AnyTopology, Graph, GraphLink, GraphML, NetworkTable, Star
 from sfsim.scenario.parts import (
     FED_SERVER,
     MAIN_SERVER,
-    AnyTopology,
     ClientGroup,
     Codecs,
     Evaluation,
     FedServer,
-    Graph,
-    GraphLink,
-    GraphML,
     ModelCodec,
-    NetworkTable,
     Seeds,
     Server,
-    Star,
     Target,
 )
 from sfsim.scenario.scenario import Scenario, scenario_hash

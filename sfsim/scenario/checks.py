@@ -13,7 +13,8 @@ from sfsim.network.declarations import Link
 from sfsim.network.topology import HUB
 from sfsim.scenario.cells import check_cells
 from sfsim.scenario.graph import check_graph
-from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, U_SHAPE_SLOTS, Graph, GraphML, Star, at
+from sfsim.scenario.networks import Graph, GraphML, Star
+from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, U_SHAPE_SLOTS, at
 
 if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario

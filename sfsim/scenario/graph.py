@@ -6,7 +6,8 @@ from sfsim.declaration import Loc, misfit
 from sfsim.errors import did_you_mean
 from sfsim.network.topology import HUB, check_connected, from_links, read_graphml
 from sfsim.scenario.cells import access
-from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, Graph, GraphML, Star, at
+from sfsim.scenario.networks import Graph, GraphML, Star
+from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, at
 
 if TYPE_CHECKING:
     import networkx as nx

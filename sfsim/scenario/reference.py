@@ -23,7 +23,7 @@ from sfsim.declaration.fields import (
     tag,
 )
 from sfsim.network.declarations import FRAMINGS
-from sfsim.scenario.parts import NetworkTable
+from sfsim.scenario.networks import NetworkTable
 from sfsim.scenario.words import about, about_keys, all_tables, first_place
 
 MARKER = "<!-- From here on written by `python -m sfsim.scenario.reference`; a test keeps it true. -->"

@@ -13,18 +13,16 @@ from sfsim.network.cell import AnyCell
 from sfsim.scenario.checks import check
 from sfsim.scenario.codec_training import CodecTraining
 from sfsim.scenario.gradient_gate import AnyGate
+from sfsim.scenario.networks import AnyTopology, NetworkTable, Star
 from sfsim.scenario.parts import (
-    AnyTopology,
     ClientGroup,
     Codecs,
     Count,
     Evaluation,
     FedServer,
     Name,
-    NetworkTable,
     Seeds,
     Server,
-    Star,
     Target,
 )
 from sfsim.scenario.summary import client_rows, remarks

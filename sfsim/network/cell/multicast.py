@@ -47,11 +47,9 @@ class MulticastLink(NetworkLink):
         self._slowest = multicast([link.capacity for link in links])
         nothing = Link(rate_bps=1.0, latency_s=0.0)  # rate and latency are those of the receivers' links
         super().__init__(engine, source, destination, nothing, seed=0)
-        if any(link.fluid.ahead is not None for link in links):
-            self.fluid.ahead = self.ahead
         if cell is not None:
             traits = [access.traits for access in accesses]
-            cell.add(self.fluid, **{name: min(one[name] for one in traits) for name in traits[0]})
+            cell.add(self, **{name: min(one[name] for one in traits) for name in traits[0]})
 
     def capacity(self, time_s: float) -> tuple[float, float]:
         return self._slowest(time_s)

@@ -93,7 +93,7 @@ class PacketLink(LinkState):
         packet.ready_s = end_s
         sender.alone_free_s[hop] = packet.alone_s
         if hop == 0:
-            sender.transfer.first_s = min(sender.transfer.first_s, self._pieces[0][0])
+            sender.trip.first_s = min(sender.trip.first_s, self._pieces[0][0])
         self._agenda.at(end_s, self._sent, packet)
 
     def _transmit(self, start_s: float, packet: Packet) -> float:
@@ -129,7 +129,7 @@ class PacketLink(LinkState):
         self._pieces.clear()
         self.wire_bytes += packet.num_bytes
         if packet.hop == 0:
-            packet.sender.transfer.crossed_bytes += packet.num_bytes
+            packet.sender.trip.crossed_bytes += packet.num_bytes
         end_s = packet.ready_s
         if packet.lost_at == packet.hop:
             self.lost_packets += 1

@@ -2,21 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from math import ceil
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import simpy
 
 from sfsim.ledger import Ledger
-from sfsim.network.base import MessageNetwork
+from sfsim.network.base import Graph, MessageNetwork
 from sfsim.network.declarations import Framing, Link
 from sfsim.network.packet.agenda import Agenda
 from sfsim.network.packet.link import PacketLink
 from sfsim.network.packet.packet import Arq, Packet, Sender, Udp
 from sfsim.network.packet.queues import Drr, Fifo
 from sfsim.network.transfer import Transfer
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 
 class PacketNetwork(MessageNetwork[PacketLink]):
@@ -42,7 +39,7 @@ class PacketNetwork(MessageNetwork[PacketLink]):
     def __init__(
         self,
         env: simpy.Environment,
-        graph: "nx.DiGraph",
+        graph: Graph,
         hosts: Mapping[str, str],
         framing: Framing,
         seed: int,
@@ -105,9 +102,9 @@ class PacketNetwork(MessageNetwork[PacketLink]):
 
     def _drop(self, packet: Packet) -> None:
         self._lost_bytes += packet.num_bytes
-        packet.sender.transfer.lost_bytes += packet.num_bytes
+        packet.sender.trip.lost_bytes += packet.num_bytes
         packet.sender.lost(packet)
 
     def _done(self, sender: Sender, packet: Packet) -> None:
-        sender.transfer.sharing_s = max(0.0, packet.ready_s - packet.alone_s)
+        sender.trip.sharing_s = max(0.0, packet.ready_s - packet.alone_s)
         self._after(max(0.0, packet.ready_s - self._env.now), lambda: self._arrive(sender.transfer))

@@ -65,9 +65,9 @@ class Sender:
         done: Callable[["Sender", Packet], None],
         window: Callable[["Sender", float], int],
     ) -> None:
-        self.transfer, self.route = transfer, transfer.route
-        way = transfer.way
-        drawn_s = way.jitter.draw_s() if way.jitter is not None else [0.0] * len(way.links)
+        self.transfer, self.trip, self.route = transfer, transfer.travel(), transfer.route
+        way, jitter = transfer.way, transfer.way.manner.jitter
+        drawn_s = jitter.draw_s() if jitter is not None else [0.0] * len(way.links)
         self.latencies_s = [
             link.declared.latency_s + drawn for link, drawn in zip(way.links, drawn_s, strict=True)
         ]
@@ -98,8 +98,8 @@ class Sender:
     def _send(self, index: int, attempt: int, now_s: float, alone_s: float) -> None:
         framing = self._framing
         payload = min(framing.payload_bytes, self._num_bytes - index * framing.payload_bytes)
-        self.transfer.packets += 1
-        self.transfer.retransmissions += attempt > 1
+        self.trip.packets += 1
+        self.trip.retransmissions += attempt > 1
         size = payload + framing.overhead_bytes
         self._emit(Packet(self, index, attempt, size, self._lost_at(index, attempt), now_s, alone_s))
 
@@ -130,7 +130,7 @@ class Udp(Sender):
     def _settle(self, packet: Packet) -> None:
         self.open -= 1
         if not self.open:
-            self.transfer.missing = tuple(self._ranges())
+            self.trip.missing = tuple(self._ranges())
             self._done(self, packet)
 
     def _ranges(self) -> Iterator[tuple[int, int]]:

@@ -15,8 +15,8 @@ FREE, UNCAPPED, CAPPED, OWN = 0, 1, 2, 3  # OWN: runs at its own pace, outside t
 
 FLOW = np.dtype(
     [
-        ("cls", np.int64),
-        ("course", np.int64),
+        ("cls", np.int32),
+        ("course", np.int32),
         ("state", np.int64),
         ("order", np.float64),  # in which flows started; decides between those that end at one instant
         ("cap", np.float64),
@@ -109,7 +109,7 @@ LANE = np.dtype(
         ("busy", np.float64),
     ]
 )
-COURSE = np.dtype([("cls", np.int64), ("cap", np.float64), ("num_lanes", np.int64)])
+COURSE = np.dtype([("cls", np.int32), ("num_lanes", np.int32), ("cap", np.float64)])
 # Columns of `links`, the integers of flows: two heaps (child, next, previous) and the list of a class.
 FINISH, THRESHOLD = 0, 1
 LIST_NEXT, LIST_PREVIOUS = 6, 7
@@ -155,17 +155,20 @@ def tables() -> Tables:
         done=np.zeros(16, np.int64),
         lanes=np.zeros(8, LANE),
         courses=np.zeros(8, COURSE),
-        course_lanes=np.zeros((8, 4), np.int64),
+        course_lanes=np.zeros((8, 4), np.int32),
     )
 
 
-def more_flows(old: Tables) -> Tables:
-    """Double the room for flows."""
+def more_flows(old: Tables, number: int) -> Tables:
+    """Make room for `number` flows."""
+    size = len(old.flows)
+    while size < number:
+        size *= 2
     return old._replace(
-        flows=_doubled(old.flows),
-        keys=_doubled(old.keys),
-        links=_doubled(old.links),
-        done=_doubled(old.done),
+        flows=_grown(old.flows, size),
+        keys=_grown(old.keys, size),
+        links=_grown(old.links, size),
+        done=_grown(old.done, size),
     )
 
 
@@ -210,7 +213,7 @@ def more_courses(old: Tables) -> Tables:
 
 def longer_courses(old: Tables, length: int) -> Tables:
     """Make room for courses of `length` links."""
-    course_lanes = np.zeros((len(old.courses), 2 * length), np.int64)
+    course_lanes = np.zeros((len(old.courses), 2 * length), np.int32)
     course_lanes[:, : old.course_lanes.shape[1]] = old.course_lanes
     return old._replace(course_lanes=course_lanes)
 
@@ -223,6 +226,10 @@ def _fitting(new: Tables) -> Tables:
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
-    grown = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    return _grown(array, 2 * len(array))
+
+
+def _grown(array: np.ndarray, size: int) -> np.ndarray:
+    grown = np.zeros((size, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown

@@ -122,7 +122,7 @@ def _step_at(at, now, tolerance, num_new):
         carray(_pointer(at[18]), (at[19],), np.int64),
         carray(_pointer(at[20]), (at[21],), LANE),
         carray(_pointer(at[22]), (at[23],), COURSE),
-        carray(_pointer(at[24]), (at[25], at[31]), np.int64),
+        carray(_pointer(at[24]), (at[25], at[31]), np.int32),
     )
     return step(s, now, tolerance, carray(_pointer(at[26]), (at[27],), np.float64), num_new)
 
