@@ -338,6 +338,35 @@ def encode(
 
 
 @codec_app.command()
+def train(
+    file: File,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run directory; the codecs go into DIR/codecs/.")],
+    data_root: DataRoot = None,
+    set_: Set = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where PyTorch computes.")] = "cpu",
+    jobs: Annotated[int, typer.Option(help="Clients trained side by side.")] = 1,
+) -> None:
+    """Run a scenario for its learned codecs: weights for `weights = "FILE"` in the scenario of another data set."""
+    from sfsim import console
+    from sfsim.codec import Learned
+    from sfsim.scenario import load
+
+    scenario = load(file, overrides=_overrides(set_))
+    slots = ("smashed_up", "smashed_down", "gradient_up", "gradient_down")
+    if not any(isinstance(getattr(scenario.codecs, slot), Learned) for slot in slots):
+        raise ConfigError(f"{file}, codecs", "no learned codec", "at least one, since it is to be trained")
+    with console.progress(scenario.name, scenario.global_rounds, quiet=False) as show:
+        from sfsim import simulation
+
+        with _tables_of(file):
+            result = simulation.run(
+                scenario, out=out, device=device, jobs=jobs, data_root=data_root, progress=show
+            )
+    for path in sorted((result.directory / "codecs").iterdir()):
+        console.line(f"codec: {path} ({path.stat().st_size:,} bytes)")
+
+
+@codec_app.command()
 def decode(
     payload: Annotated[Path, typer.Argument(metavar="PAYLOAD", help="What encode wrote.")],
     codec: Codec,

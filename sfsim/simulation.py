@@ -204,6 +204,7 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
             target=scenario.target,
             notes=[*remarks, *notes, *worlds.notes(scenario, world)],
             predictions=world.workload.predictions,
+            add_files=lambda folder: world.workload.save_codecs(folder / "codecs"),
         )
     except SfsimError as error:
         if folder and not (folder.saved and isinstance(error, DataError | ResultsError)):

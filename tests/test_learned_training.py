@@ -10,6 +10,7 @@ from worlds import MASKS, clients, finished, scenario
 
 import sfsim
 from sfsim import world as worlds
+from sfsim.__main__ import main
 from sfsim.codec import Ae, Cast, ChengAt, Uniform, Zeros
 from sfsim.errors import CodecError, ConfigError
 from sfsim.learning.cut import split
@@ -21,6 +22,7 @@ from sfsim.seeds import integer
 from sfsim.workload.learned import networks, stored
 from sfsim.workload.learned.slot import LearnedSlot
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = replace(MASKS, num_train=16, num_test=4)
 AE = Ae(channels=4, lambda_=100.0)
 LARGE = CodecTraining(optimiser=Sgd(learning_rate=0.5), verify=1.0)  # steps that every payload shows
@@ -329,7 +331,8 @@ def test_best_validation_hands_on_the_codecs_of_the_best_epoch():
 
 def test_weights_come_from_a_file_and_foreign_ones_are_refused(tmp_path: Path):
     trainee = networks.build(AE, 4, (16, 16), 11)
-    stored.save(tmp_path / "a.safetensors", trainee, {"data": "invented"})
+    state = dict(trainee.named_parameters())
+    stored.save(tmp_path / "a.safetensors", AE, (4, 16, 16), state, {"data": "invented"})
     world = finished(
         learned(replace(AE, weights=tmp_path / "a.safetensors"), "F", replace(LARGE, update="frozen"))
     )
@@ -369,3 +372,31 @@ def test_a_run_with_learned_codecs_goes_on_to_the_same_bytes(protocol, training,
     result = sfsim.resume(tmp_path / "run")
     assert result.environment["resumed_after_rounds"]
     assert files(result.directory) == files(tmp_path / "whole")
+
+
+def test_two_stages(tmp_path: Path, capsys):
+    text = (ROOT / "scenarios" / "papers" / "splitfedzip" / "ham10000-small.toml").read_text()
+    (tmp_path / "other.toml").write_text(
+        text.replace('"../../devices/', f'"{ROOT}/scenarios/devices/')
+        .replace(
+            'kind = "ham10000"', 'kind = "synthetic", task = "segmentation", in_channels = 3, num_test = 4'
+        )
+        .replace("image_size = 64, max_pairs = 280", "image_size = 32, num_train = 20")
+        + '\n[codecs]\nscheme = "F"\ncodec = { kind = "ae", channels = 4 }\n'
+    )
+    options = ["--set", "global_rounds=1", "--set", "local_epochs=1", "--set", "model.width=2"]
+    assert main(["codec", "train", str(tmp_path / "other.toml"), "--out", str(tmp_path / "a"), *options]) == 0
+    assert "smashed_up.safetensors" in capsys.readouterr().out
+    trained = str(tmp_path / "a" / "codecs" / "smashed_up.safetensors")
+    options += ["--set", f"codecs.codec.weights={trained}", "--set", "codec_training.update=frozen"]
+    assert (
+        main(["run", str(tmp_path / "other.toml"), "--out", str(tmp_path / "b"), "--no-report", *options])
+        == 0
+    )
+    again = (tmp_path / "b" / "codecs" / "smashed_down.safetensors").read_bytes()
+    assert again == (tmp_path / "a" / "codecs" / "smashed_up.safetensors").read_bytes()
+    assert (
+        main(["codec", "train", str(ROOT / "scenarios" / "quickstart.toml"), "--out", str(tmp_path / "c")])
+        == 2
+    )
+    assert "quickstart.toml, codecs: found no learned codec" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from itertools import accumulate
@@ -109,6 +109,7 @@ def write(
     target: "Target | None" = None,
     notes: Sequence[str] = (),
     predictions: "Mapping[str, np.ndarray] | None" = None,
+    add_files: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write a run directory, whole or not at all, and return its path.
 
@@ -131,6 +132,8 @@ def write(
         What the reader has to know, such as configured effects that never happened.
     predictions : mapping of str to array, optional
         Test examples and what the model makes of them; see `Result.predictions`.
+    add_files : callable, optional
+        Called with the folder before it gets its name, to put more files into it.
 
     Raises
     ------
@@ -158,6 +161,8 @@ def write(
             import numpy as np
 
             np.savez_compressed(partial / "predictions.npz", **predictions)
+        if add_files:
+            add_files(partial)
         _write_json(partial / "scenario.json", scenario_table)
         _write_json(partial / "environment.json", environment)
         summary = {"name": name, "scenario_hash": scenario_hash, **_summary(ledger), "notes": list(notes)}

@@ -54,7 +54,8 @@ class Evaluations:
             owner = "client" if half == "client-side" else "server"
             for name in self._codecs.slots:
                 if self._codecs.owner(name) == owner:
-                    self._codec_states[round, name] = self._codecs.global_state(name, client)
+                    state = self._codecs.global_state(name, client)
+                    self._codec_states[round, name] = self._codecs.latest[name] = state
         replicas = setting.clients if half == "client-side" else setting.servers
         if client:
             common = replicas[client].state()

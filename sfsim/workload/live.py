@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.codec import Learned
@@ -91,6 +92,11 @@ class LiveWorkload:
         """How many values each slot's codec had to clip to its range, for slots that had to."""
         slots = self.setting.slots.items()
         return {name: sum(slot.saturated.values()) for name, slot in slots if slot.saturated}
+
+    def save_codecs(self, folder: Path) -> None:
+        """Write the learned codecs of the last global model, one file per slot; without any, nothing."""
+        if self.codecs:
+            self.codecs.save(folder)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that later works depend on; see `sfsim.workload.saving`."""

@@ -84,6 +84,7 @@ class LearnedSlot(Slot):
         super().__init__(name, codec, seed, exact)
         self.owned_by_client = name.endswith("_up")
         self._training, self.pixels, self._device = training, pixels, device
+        self.tensor_shape = tensor_shape
         channels, height, width = tensor_shape
         self._first = networks.build(codec, channels, (height, width), integer(seed, "learned codec", name))
         if codec.weights is not None:

@@ -1,4 +1,4 @@
-"""Trained codec weights in a file: safetensors with the declaration, so that a foreign file is refused."""
+"""Trained codec weights in a file: safetensors that name their network, so that foreign ones are refused."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ from sfsim.errors import ConfigError
 from sfsim.workload.learned.replica import load_weights
 
 if TYPE_CHECKING:
+    from sfsim.codec import Learned
     from sfsim.workload.learned.networks import Trainee
+    from sfsim.workload.replica import State
 
 
-def save(file: Path, trainee: Trainee, about: dict[str, str]) -> None:
-    """Write a trainee's weights; `about` says where they come from (data set, rounds, seed)."""
+def save(
+    file: Path, codec: Learned, tensor_shape: tuple[int, ...], state: State, about: dict[str, str]
+) -> None:
+    """Write weights.
+
+    Parameters
+    ----------
+    tensor_shape : (int, int, int)
+        Channels, height and width of the tensors that the codec was made for.
+    about : dict of str to str
+        Where the weights come from.
+    """
     from safetensors.torch import save_file
 
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in trainee.named_parameters()}
-    save_file(weights, file, metadata={"codec": _network(trainee), **about})
+    channels, height, width = tensor_shape
+    network = _network(codec, channels, codec.stages_for(height, width))
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
+    save_file(weights, file, metadata={"codec": network, **about})
 
 
 def load(file: Path, trainee: Trainee) -> None:
@@ -31,27 +45,25 @@ def load(file: Path, trainee: Trainee) -> None:
     """
     from safetensors import SafetensorError, safe_open
 
+    place = f"weights {file.name}"
     try:
         with safe_open(file, framework="pt") as opened:
             found = (opened.metadata() or {}).get("codec", "no codec")
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ConfigError(
-            f"weights {file.name}", f"no safetensors file ({error})", "what `sfsim codec train` wrote"
-        ) from None
-    wanted = _network(trainee)
+        raise ConfigError(place, f"no safetensors file ({error})", "what `sfsim codec train` wrote") from None
+    wanted = _network(trainee.declaration, trainee.in_channels, trainee.stages)
     if found != wanted:
-        raise ConfigError(f"weights {file.name}", found, wanted)
+        raise ConfigError(place, found, wanted)
     load_weights(trainee, weights)
 
 
-def _network(trainee: Trainee) -> str:
-    """Name everything that decides which weights there are."""
-    declared = trainee.declaration
+def _network(declared: Learned, in_channels: int, stages: int) -> str:
+    """Name everything that decides which weights there are, and what they were trained on."""
     words = {
         "kind": declared.kind,
         "channels": declared.channels,
         "mixture": getattr(declared, "mixture", None),
     }
-    words |= {"in_channels": trainee.in_channels, "stages": trainee.stages, "normalise": declared.normalise}
+    words |= {"in_channels": in_channels, "stages": stages, "normalise": declared.normalise}
     return json.dumps({key: value for key, value in words.items() if value is not None})

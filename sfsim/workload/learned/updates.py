@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.cost import Cost
@@ -28,6 +29,7 @@ from sfsim.learning.averaging import fedavg
 from sfsim.learning.costing import averaging_cost
 from sfsim.payload import Outgoing
 from sfsim.workload.exchange import ModelSlot
+from sfsim.workload.learned import stored
 from sfsim.workload.learned.replica import decoder_side
 from sfsim.workload.learned.slot import LearnedSlot
 from sfsim.workload.replica import State
@@ -67,6 +69,16 @@ class CodecUpdates:
         self._held: dict[tuple[str, str], int] = {}
         self._returned: dict[tuple[str, str], tuple[int, State]] = {}
         self._mean_bits: dict[str, float] = {}
+        self.latest: dict[str, State] = {}  # of the last global model that was kept
+
+    def save(self, folder: Path) -> None:
+        """Write the codecs of the last global model, for ``weights = "FILE"`` elsewhere."""
+        scenario, data = self._setting.scenario, self._setting.dataset
+        about = {"scenario": scenario.name, "seed": str(scenario.seeds.training), "data": data.fingerprint}
+        folder.mkdir()
+        for name, slot in self.slots.items():
+            state = self.latest.get(name, slot.first_state)
+            stored.save(folder / f"{name}.safetensors", slot.codec, slot.tensor_shape, state, about)
 
     def snapshot(self) -> dict[str, Any]:
         """See `sfsim.workload.saving`."""
@@ -79,6 +91,7 @@ class CodecUpdates:
             "held": self._held,
             "returned": self._returned,
             "mean_bits": self._mean_bits,
+            "latest": self.latest,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -87,6 +100,7 @@ class CodecUpdates:
         self._versions, self._before = saved["versions"], saved["before"]
         self._reference, self._held = saved["reference"], saved["held"]
         self._returned, self._mean_bits = saved["returned"], saved["mean_bits"]
+        self.latest = saved["latest"]
 
     # Who gets what, known to both ends.
 
