@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from synthetic_run import Target, computation, message
 
 from sfsim.ledger import EvaluationRecord, Ledger
@@ -31,7 +30,6 @@ def coded_run(
     values: tuple[float, ...] = (0.5, 0.7, 0.6),
     training: dict[str, Any] | None = None,
     measured: dict[str, float] | None = None,
-    as_merged: bool = True,
     predictions: bool = False,
 ) -> Result:
     """Write a run whose codec takes `bits` per image, 9/8 of that by its estimate's likelihood, and a header."""
@@ -58,12 +56,20 @@ def coded_run(
                             *ends, number, number + 0.5, kind=kind, round=number, elements=batch * PER_IMAGE,
                             codec=codec if slot in coded else "fp32", raw_bytes=4 * batch * PER_IMAGE,
                             label_bytes=0, payload_bytes=HEADER + size // 8, wire_bytes=HEADER + size // 8 + 58,
-                            estimated_bits=float(size),
+                            estimated_bits=float(size), slot=slot,
+                            likelihood_bits=1.125 * size if slot in coded else float(size),
                         )
                     )  # fmt: skip
             for kind, size in (("client model", 1000), ("codec update", 3000)):
                 if kind == "client model" or lambda_ is not None:
-                    sizes = {"raw_bytes": size, "payload_bytes": size, "wire_bytes": size, "label_bytes": 0}
+                    slot = "smashed_up" if kind == "codec update" else ""
+                    sizes: dict[str, Any] = {
+                        "slot": slot,
+                        "raw_bytes": size,
+                        "payload_bytes": size,
+                        "wire_bytes": size,
+                        "label_bytes": 0,
+                    }
                     book.messages.append(
                         message("fed server", client, number, number + 0.1, kind=kind, round=number, **sizes)
                     )
@@ -92,17 +98,4 @@ def coded_run(
         target=Target(metric="mji", value=0.5),
         predictions=kept if predictions else None,
     )
-    if as_merged:
-        _with_new_columns(out / "messages.parquet")
     return Result(out)
-
-
-def _with_new_columns(path: Path) -> None:
-    """Give the messages the columns of runs that train codecs: `slot`, and what published code would report."""
-    rows = pd.read_parquet(path)
-    codes = {"smashed data": "smashed", "gradient": "gradient"}
-    slot = (rows["kind"].map(codes) + "_" + rows["direction"]).fillna("")
-    slot = slot.where(rows["kind"] != "codec update", "smashed_up")
-    learned = (slot != "") & (rows["codec"] != "fp32") & (rows["kind"] != "codec update")
-    likelihood = rows["estimated_bits"].where(~learned, 1.125 * rows["estimated_bits"])
-    rows.assign(slot=slot, likelihood_bits=likelihood).to_parquet(path, index=False)

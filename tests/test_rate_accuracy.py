@@ -61,14 +61,6 @@ def test_bits_per_pixel_in_training(tmp_path: Path) -> None:
     assert gradient["published_bpp"].tolist() == pytest.approx([32 * PER_IMAGE / PIXELS] * 3)
 
 
-def test_runs_without_the_new_columns_are_read_too(tmp_path: Path) -> None:
-    old, new = coded_run(tmp_path / "old", as_merged=False), coded_run(tmp_path / "new")
-    a, b = rates.training_bpp(old), rates.training_bpp(new)
-    assert a["actual_bpp"].equals(b["actual_bpp"])
-    assert a["published_bpp"].equals(a["estimated_bpp"]) and not b["published_bpp"].equals(b["estimated_bpp"])
-    assert rates.describe(old) == rates.describe(new)
-
-
 def test_estimated_beside_actual(tmp_path: Path) -> None:
     rows = rates.bits_by_slot(coded_run(tmp_path / "x")).set_index("slot")
     assert list(rows.index) == list(rates.SLOTS) and set(rows["messages"]) == {12}

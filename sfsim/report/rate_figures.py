@@ -99,6 +99,7 @@ def training_rates(results: Sequence["Result"]) -> "Figure":
     Solid is what was sent, dashed what published code would report; the mean over seeds, as the shade their range.
     """
     import pandas as pd
+    from matplotlib.ticker import MaxNLocator
 
     frames = [training_bpp(result).assign(**describe(result)) for result in results]
     rows = pd.concat(frames, ignore_index=True)
@@ -123,6 +124,7 @@ def training_rates(results: Sequence["Result"]) -> "Figure":
             ax.set_title(_SLOT_NAMES[slot])
         for ax in axes[-1]:
             ax.set(xlabel="global round", yscale="log")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = {
             label: handle
             for ax in axes.flat
@@ -137,9 +139,11 @@ def _training_panel(ax: Any, rows: "pd.DataFrame") -> None:
         name = f"lambda {value:g}" if value == value else "no lambda"  # NaN is not itself
         over = group.groupby("round")
         sent, published = over["actual_bpp"], over["published_bpp"].mean()
-        ax.plot(sent.mean(), color=colour, label=f"{name}, sent")
+        ax.plot(sent.mean(), color=colour, marker=".", label=f"{name}, sent")
         ax.fill_between(sent.mean().index, sent.min(), sent.max(), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(published[published > 0], color=colour, linestyle="--", label=f"{name}, as published")
+        ax.plot(
+            published[published > 0], color=colour, linestyle="--", marker=".", label=f"{name}, as published"
+        )
 
 
 def _baseline(results: Sequence["Result"]) -> str:

@@ -32,18 +32,6 @@ def find_runs(paths: Sequence[Path]) -> list[Result]:
     return [Result(path) for path in found]
 
 
-def messages(result: Result) -> "pd.DataFrame":
-    """Return the messages of a run with `slot` and `likelihood_bits`, also of a run that has no such columns."""
-    rows = result.messages
-    if "slot" not in rows:
-        codes = {"smashed data": "smashed", "gradient": "gradient"}
-        slot = rows["kind"].map(codes) + "_" + rows["direction"]
-        rows = rows.assign(slot=slot.where(slot.isin(SLOTS), ""))
-    if "likelihood_bits" not in rows:
-        rows = rows.assign(likelihood_bits=rows["estimated_bits"])
-    return rows
-
-
 def describe(result: Result) -> dict[str, Any]:
     """Return what a run is on a rate-accuracy picture: scheme, codec, updates, lambda, seed."""
     scenario = result.scenario
@@ -51,7 +39,7 @@ def describe(result: Result) -> dict[str, Any]:
     coded = [slot for slot in SLOTS if slot in codecs and not _is_float32(codecs[slot])]
     kinds = {slot.partition("_")[0] for slot in coded}
     scheme = {"": "NC", "smashed": "F", "gradient": "G", "gradient smashed": "FG"}[" ".join(sorted(kinds))]
-    kept = messages(result)
+    kept = result.messages
     names = kept.loc[kept["slot"].isin(coded) & kept["kind"].isin(("smashed data", "gradient")), "codec"]
     codec = str(names.iloc[0]) if len(names) else "fp32"
     silent = [codecs[slot]["kind"] == "zeros" for slot in SLOTS if slot in codecs and "smashed" in slot]
@@ -104,7 +92,7 @@ def pixels(result: Result) -> int:
 
 def elements_per_image(result: Result, slot: str) -> float:
     """Return how many numbers one image has in a slot: the largest minibatch is a full one."""
-    rows = messages(result)
+    rows = result.messages
     mine = rows[(rows["slot"] == slot) & (rows["kind"] != "codec update")]
     return float(mine["elements"].max()) / int(result.scenario["batch_size"]) if len(mine) else math.nan
 
@@ -117,7 +105,7 @@ def training_bpp(result: Result) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = messages(result)
+    rows = result.messages
     rows = rows[rows["slot"].isin(SLOTS) & (rows["kind"] != "codec update")]
     found = []
     for (number, slot), group in rows.groupby(["round", "slot"], sort=True):
@@ -136,7 +124,7 @@ def training_bpp(result: Result) -> "pd.DataFrame":
 
 def bits_by_slot(result: Result) -> "pd.DataFrame":
     """Return estimated beside actual bits of a whole run, one row per slot."""
-    rows = messages(result)
+    rows = result.messages
     rows = rows[rows["slot"].isin(SLOTS) & (rows["kind"] != "codec update")]
     rows = rows.assign(actual_bits=8 * (rows["payload_bytes"] - rows["label_bytes"]))
     sums = rows.groupby("slot")[["actual_bits", "estimated_bits", "likelihood_bits"]].sum()
@@ -153,7 +141,7 @@ def bits_by_slot(result: Result) -> "pd.DataFrame":
 
 def bytes_by_kind(result: Result) -> dict[str, int]:
     """Return payload bytes of a whole run by kind of message, labels apart; lost messages were sent too."""
-    rows = messages(result)
+    rows = result.messages
     rows = rows.assign(data_bytes=rows["payload_bytes"] - rows["label_bytes"])
     sums = {str(kind): int(total) for kind, total in rows.groupby("kind")["data_bytes"].sum().items()}
     labels = int(rows["label_bytes"].sum())
