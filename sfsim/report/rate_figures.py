@@ -123,7 +123,7 @@ def training_rates(results: Sequence["Result"]) -> "Figure":
         for ax, slot in zip(axes[0], slots, strict=True):
             ax.set_title(_SLOT_NAMES[slot])
         for ax in axes[-1]:
-            ax.set(xlabel="global round", yscale="log")
+            ax.set(xlabel="global round", yscale="log", xlim=(0.5, rows["round"].max() + 0.5))
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = {
             label: handle
