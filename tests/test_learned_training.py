@@ -16,7 +16,7 @@ from sfsim.__main__ import main
 from sfsim.codec import Ae, Cast, ChengAt, Uniform, Zeros
 from sfsim.errors import CodecError, ConfigError
 from sfsim.learning.cut import split
-from sfsim.learning.declarations import Cnn, Sgd, UNet
+from sfsim.learning.declarations import Adam, Cnn, Sgd, UNet
 from sfsim.learning.losses import loss_function
 from sfsim.learning.models import build
 from sfsim.scenario import Codecs, CodecTraining, Evaluation, ModelCodec
@@ -319,6 +319,19 @@ def test_evaluation_counts_the_bits_of_test_images():
         assert num_bytes == pytest.approx(round(num_bytes), abs=1e-9)
         assert 14 <= num_bytes < 2000
         assert found[f"published_{cut}"] > 0
+
+
+def test_the_gap_between_wire_and_trainee_is_reported():
+    def gaps(update):
+        training = CodecTraining(optimiser=Adam(learning_rate=1e-2), update=update)
+        world = finished(learned(scheme="F", training=training, local_epochs=2))
+        rows = {row.metric: row.value for row in world.ledger.evaluations if row.split == "train"}
+        return rows["smashed_up_wire_mse"], rows["smashed_up_trainee_mse"]
+
+    wire, trainee = gaps("round")
+    assert wire > trainee > 0  # the wire stands still for a round while the trainee learns
+    wire, trainee = gaps("ideal")
+    assert wire == pytest.approx(trainee, rel=1e-5)
 
 
 def test_best_validation_hands_on_the_codecs_of_the_best_epoch():

@@ -75,7 +75,7 @@ class Evaluations:
         setting, wanted = self._setting, self._setting.scenario.evaluation
         client_side = self._halves.pop((round, "client-side"))
         server_side = self._halves.pop((round, "server-side"))
-        rows = [self._train_loss(round)]
+        rows = [self._train_loss(round), *self._gaps()]
         sums: dict[tuple[str, str, str, str], float] = {}
         passages = self._passages(round)
         total = sum(len(setting.shards[name]) for name in client_side if name)
@@ -181,6 +181,14 @@ class Evaluations:
                 .cpu()
                 .numpy(),
             }
+
+    def _gaps(self) -> list[Measured]:
+        """Per learned codec, how far the versions on the wire are behind the trainees, in squared error."""
+        return [
+            Measured("train", "on", f"{name}_{whose}_mse", value, "")
+            for name, slot in (self._codecs.slots.items() if self._codecs else ())
+            for whose, value in zip(("wire", "trainee"), slot.take_gaps(), strict=True)
+        ]
 
     def _train_loss(self, round: int) -> Measured:
         losses = [

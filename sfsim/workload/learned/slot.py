@@ -10,6 +10,7 @@ the decoder run and compared for a declared share of messages.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from sfsim.learning.costing import count, optimiser_cost
 from sfsim.seeds import integer, stream
 from sfsim.workload.coding import Arrival, Slot
 from sfsim.workload.learned import networks, stored
+from sfsim.workload.learned.networks import root_mean_square
 from sfsim.workload.learned.replica import CodecReplica, Rehearsal, decoder_side, load_weights
 from sfsim.workload.learned.wire import Reconstructed, WireCodec, freeze
 
@@ -102,6 +104,7 @@ class LearnedSlot(Slot):
         self.senders, self.receivers = dict.fromkeys(clients, wire), dict.fromkeys(clients, wire)
         self.last_round = training.freeze_after_round if training.trains else 0
         self.bits: dict[str, list[float]] = {client: [] for client in clients}
+        self.gaps: dict[str, list[float]] = {}  # sums per client: error as sent, the trainee's, tensors
         self.verified = 0  # messages that were decoded and found equal
         self._shared = dict.fromkeys(clients, 0)
         self._sent: dict[str, tuple[Reconstructed, str]] = {}  # and the fingerprint it was made with
@@ -119,6 +122,7 @@ class LearnedSlot(Slot):
             "receivers": {client: wires.index(wire) for client, wire in self.receivers.items()},
             "last_round": self.last_round,
             "bits": self.bits,
+            "gaps": self.gaps,
             "shared": self._shared,
             "epochs": self._epochs,
             "verified": self.verified,
@@ -133,6 +137,7 @@ class LearnedSlot(Slot):
         self.senders = {client: wires[index] for client, index in saved["senders"].items()}
         self.receivers = {client: wires[index] for client, index in saved["receivers"].items()}
         self.saturated, self.last_round, self.bits = saved["saturated"], saved["last_round"], saved["bits"]
+        self.gaps = saved["gaps"]
         self._shared, self._epochs, self.verified = saved["shared"], saved["epochs"], saved["verified"]
 
     # The wire.
@@ -216,7 +221,26 @@ class LearnedSlot(Slot):
         return self.last_round is None or round <= self.last_round
 
     def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal:
-        return self.replicas[client].rehearse(tensor, self.learns(at.round))
+        rehearsal = self.replicas[client].rehearse(tensor, self.learns(at.round))
+        # How far what is sent is behind what was learnt: the same tensor by both, in the measure of the loss.
+        sent, _ = self._sent[client]
+        scale = root_mean_square(tensor).item() if self.codec.normalise else 1.0
+        error = (sent.reconstruction.to(tensor.device) - tensor.detach()).square().mean().item()
+        wire_mse = error / scale**2 if scale else 0.0
+        gaps = self.gaps.setdefault(client, [0.0, 0.0, 0.0])
+        for place, value in enumerate((wire_mse, rehearsal.output.mse.item(), 1.0)):
+            gaps[place] += value
+        return rehearsal
+
+    def take_gaps(self) -> tuple[float, float]:
+        """Mean squared error of all tensors since the last call: as sent, and as the trainee would have."""
+        wire, trainee, count = (
+            (sum(values) for values in zip(*self.gaps.values(), strict=True))
+            if self.gaps
+            else (0.0, 0.0, 0.0)
+        )
+        self.gaps = {}
+        return (wire / count, trainee / count) if count else (math.nan, math.nan)
 
     def learn(
         self, rehearsal: Rehearsal | None, gradient: torch.Tensor | None, client: str, at: Minibatch
