@@ -25,7 +25,15 @@ from sfsim.scenario import Scenario, load
 if TYPE_CHECKING:
     import pandas as pd
 
-_OURS = {"summary.json", "scenario.json", "environment.json", "report.html", "figures", "predictions.npz"}
+_OURS = {
+    "summary.json",
+    "scenario.json",
+    "environment.json",
+    "report.html",
+    "figures",
+    "predictions.npz",
+    "codecs",
+}
 
 
 @dataclass(frozen=True)

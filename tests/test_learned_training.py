@@ -19,6 +19,7 @@ from sfsim.learning.cut import split
 from sfsim.learning.declarations import Adam, Cnn, Sgd, UNet
 from sfsim.learning.losses import loss_function
 from sfsim.learning.models import build
+from sfsim.report.tables import codecs
 from sfsim.scenario import Codecs, CodecTraining, Evaluation, ModelCodec
 from sfsim.seeds import integer
 from sfsim.workload.learned import networks, stored
@@ -421,3 +422,14 @@ def test_two_stages(tmp_path: Path, capsys, monkeypatch):
         == 2
     )
     assert "quickstart.toml, codecs: found no learned codec" in capsys.readouterr().err
+
+
+def test_what_is_not_paid_for_is_marked(tmp_path: Path):
+    training = replace(LARGE, update="ideal", as_published=("exact-gradients",))
+    result = sfsim.run(learned(training=training, global_rounds=1), out=tmp_path / "a")
+    assert codecs(result) == "FG: ae (free updates, as published)"
+    notes = " ".join(result.notes)
+    assert "weights of codecs are shared at once and free of charge" in notes
+    assert "exact gradients are used, whatever their messages hold" in notes
+    honest = sfsim.run(learned(global_rounds=1), out=tmp_path / "b")
+    assert codecs(honest) == "FG: ae"

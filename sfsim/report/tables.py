@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfsim.report.delays import where_time_went
 from sfsim.report.style import engineering
@@ -132,13 +132,31 @@ def link_table(result: "Result") -> Table:
     return Table("Links", head, rows, frozenset(range(1, 6)))
 
 
+LEARNED = ("ae", "cheng-at", "hyperprior", "mean-scale")
+
+
 def codecs(result: "Result") -> str:
     """Return which codecs the messages really used, as one short text.
 
     One name when all are alike; ``FG: name`` when smashed data (F) and gradients (G) share one and client models
-    travel as float32, ``F: name`` or ``G: name`` for one of the two; else the slots that are not float32.
+    travel as float32, ``F: name`` or ``G: name`` for one of the two; else the slots that are not float32. What is
+    not paid for, or done as published code does it, is marked.
     """
-    used = result.messages[result.messages["codec"] != ""]
+    training = result.scenario.get("codec_training", {})
+    learned = any(codec.get("kind") in LEARNED for codec in _slots(result))
+    marks = ["free updates"] if learned and training.get("update") == "ideal" else []
+    marks += ["as published"] if training.get("as_published") else []
+    return _codecs(result) + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _slots(result: "Result") -> list[dict[str, Any]]:
+    slots = result.scenario.get("codecs", {}).values()
+    return [codec for codec in slots if isinstance(codec, dict)]
+
+
+def _codecs(result: "Result") -> str:
+    used = result.messages[(result.messages["codec"] != "") & (result.messages["kind"] != "codec update")]
+    used = used[used["codec"] != "skipped"]  # by a gradient gate
     by_slot: dict[str, str] = {}
     for (kind, direction), group in used.groupby(["kind", "direction"], sort=False):
         slot = f"{str(kind).removesuffix(' data')} {direction}".replace(" ", "_")

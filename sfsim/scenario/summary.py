@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sfsim.channel import Constant
+from sfsim.codec import Learned
 from sfsim.network.declarations import Link
 from sfsim.scenario.cells import access, why_unicast
 
@@ -36,7 +37,26 @@ def remarks(scenario: "Scenario") -> list[str]:
         lines.append(
             f"target: hold = {target.hold} cannot be reached in a run with {evaluations} evaluations"
         )
-    return lines
+    return lines + _codec_remarks(scenario)
+
+
+def _codec_remarks(scenario: "Scenario") -> list[str]:
+    """What is not as on a real network, because the scenario asks for the accounting of published code."""
+    codecs, training = scenario.codecs, scenario.codec_training
+    slots = (codecs.smashed_up, codecs.smashed_down, codecs.gradient_up, codecs.gradient_down)
+    if not any(isinstance(codec, Learned) for codec in slots):
+        return []
+    lines = []
+    if training.update == "ideal":
+        lines.append(
+            "codec_training: update = 'ideal': weights of codecs are shared at once and free of charge"
+        )
+    meanings = {
+        "likelihood-rates": "messages of learned codecs are sized by likelihoods, not by their bytes",
+        "train-mode-evaluation": "evaluated in training mode, with noise for rounding",
+        "exact-gradients": "exact gradients are used, whatever their messages hold",
+    }
+    return lines + [f"codec_training: as published: {meanings[switch]}" for switch in training.as_published]
 
 
 def _way_words(scenario: "Scenario", client: str, side: int) -> str:
