@@ -105,7 +105,7 @@ class Slot:
         return None
 
     def preview(self, tensor: torch.Tensor, client: str) -> torch.Tensor:
-        """Return about what a receiver would get of this client's tensor now (to validate a local epoch)."""
+        """Return what a receiver would get of this client's tensor now (to validate a local epoch)."""
         return self.transmit(tensor).tensor
 
     def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal | None:

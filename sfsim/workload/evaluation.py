@@ -54,8 +54,7 @@ class Evaluations:
             owner = "client" if half == "client-side" else "server"
             for name in self._codecs.slots:
                 if self._codecs.owner(name) == owner:
-                    state = self._codecs.global_state(name, client)
-                    self._codec_states[round, name] = self._codecs.latest[name] = state
+                    self._codec_states[round, name] = self._codecs.on_the_wire(name, client)
         replicas = setting.clients if half == "client-side" else setting.servers
         if client:
             common = replicas[client].state()

@@ -75,9 +75,9 @@ class LiveWorkload:
 
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model as it is now."""
-        if self.codecs:
-            self.codecs.settle("client" if half == "client-side" else "server", round)
         self._evaluations.keep(half, round, client)
+        if self.codecs:
+            self.codecs.settle("client" if half == "client-side" else "server", round, client)
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:

@@ -209,10 +209,8 @@ class LearnedSlot(Slot):
         return self.replicas[client].state()
 
     def preview(self, tensor: torch.Tensor, client: str) -> torch.Tensor:
-        """Return what the trainee would rebuild of a tensor, rounded as on the wire."""
-        generator = torch.Generator().manual_seed(0)  # of the rate, which is not asked for
-        x_hat: torch.Tensor = self.replicas[client].trainee(tensor, generator=generator).x_hat
-        return x_hat
+        """Return what a receiver would get of this client's tensor now."""
+        return self.senders[client].encode(tensor).reconstruction.to(tensor.device)
 
     # Learning.
 

@@ -69,7 +69,7 @@ class CodecUpdates:
         self._held: dict[tuple[str, str], int] = {}
         self._returned: dict[tuple[str, str], tuple[int, State]] = {}
         self._mean_bits: dict[str, float] = {}
-        self.latest: dict[str, State] = {}  # of the last global model that was kept
+        self._last = next(iter(setting.shards))  # the client whose model was kept last
 
     def save(self, folder: Path) -> None:
         """Write the codecs of the last global model, for ``weights = "FILE"`` elsewhere."""
@@ -77,7 +77,7 @@ class CodecUpdates:
         about = {"scenario": scenario.name, "seed": str(scenario.seeds.training), "data": data.fingerprint}
         folder.mkdir()
         for name, slot in self.slots.items():
-            state = self.latest.get(name, slot.first_state)
+            state = self.learnt(name)
             stored.save(folder / f"{name}.safetensors", slot.codec, slot.tensor_shape, state, about)
 
     def snapshot(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class CodecUpdates:
             "held": self._held,
             "returned": self._returned,
             "mean_bits": self._mean_bits,
-            "latest": self.latest,
+            "last": self._last,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -100,7 +100,7 @@ class CodecUpdates:
         self._versions, self._before = saved["versions"], saved["before"]
         self._reference, self._held = saved["reference"], saved["held"]
         self._returned, self._mean_bits = saved["returned"], saved["mean_bits"]
-        self.latest = saved["latest"]
+        self._last = saved["last"]
 
     # Who gets what, known to both ends.
 
@@ -260,8 +260,9 @@ class CodecUpdates:
             for replica in slot.replicas.values():
                 replica.load(state)
 
-    def settle(self, owner: str, round: int) -> None:
-        """At the end of a round: note how large payloads were, and freeze a codec whose size has settled."""
+    def settle(self, owner: str, round: int, client: str = "") -> None:
+        """At the end of a round (SL: on that client): note how large payloads were; freeze what has settled."""
+        self._last = client or self._last
         limit = self._training.freeze_when_settled
         for name, slot in self.slots.items():
             if self.owner(name) != owner:
@@ -275,6 +276,28 @@ class CodecUpdates:
                 and abs(mean - before) <= limit * before
             ):
                 slot.last_round = round
+
+    def on_the_wire(self, name: str, client: str) -> State:
+        """The weights that a round's model was trained with and is measured with (SL: with that client).
+
+        Those that senders hold, averaged over clients where they differ; the trainees are ahead of them.
+        """
+        slot = self.slots[name]
+        if client:
+            return slot.senders[client].state()
+        newest = max(self._held.get((name, receiver), 0) for receiver in slot.senders)
+        clients = [c for c in slot.senders if self._held.get((name, c), 0) == newest]
+        wires = [slot.senders[client] for client in clients]
+        if len(set(wires)) == 1:
+            return wires[0].state()
+        return self._fedavg(clients, [wire.state() for wire in wires])
+
+    def learnt(self, name: str) -> State:
+        """The weights that the next round begins with: averaged, or of the one server model."""
+        slot = self.slots[name]
+        if self._sl or (not slot.owned_by_client and self._setting.one_server_model):
+            return slot.replicas[self._last].state()
+        return self.common[name]
 
     def global_state(self, name: str, client: str) -> State:
         """The weights of the global model's codec: averaged, or in SL and of the one server model, the latest."""
