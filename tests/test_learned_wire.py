@@ -242,7 +242,7 @@ def test_costs_grow(wire: WireCodec) -> None:
     for cost in (wire.encode_cost, wire.decode_cost):
         assert cost(large).flops > cost(small).flops > 0
         assert cost(large).serial_symbols > cost(small).serial_symbols > 0
-    assert wire.encode_cost(small).flops > wire.decode_cost(small).flops
+    assert wire.encode_cost(small).flops >= wire.decode_cost(small).flops
 
 
 @pytest.mark.parametrize("name", ["ae", "cheng-at", "cheng-at-gmm", "hyperprior", "mean-scale"])

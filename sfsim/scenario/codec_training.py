@@ -28,6 +28,9 @@ class CodecTraining:
         Learning rate of the factorised entropy models' own weights, by default that of `optimiser`. They begin
         very wide (as CompressAI has them), and in a short run that is what rates are made of: ten times the
         optimiser's rate brings them down in about 60 steps.
+    clip_norm : float
+        Gradients of a codec's weights are scaled down to this norm, as CompressAI's training does: the inverse GDN
+        of a decoder multiplies, and one bad step can take it out of all proportion.
     update : {"round", "epoch", "minibatches", "frozen", "ideal"}
         When weights travel: at the beginning of every global round; after every local epoch too, from the owner
         to the receiver; after every `update_every_minibatches` too; once, before the first minibatch, and no
@@ -56,6 +59,7 @@ class CodecTraining:
 
     optimiser: Optimiser = Field(default_factory=lambda: Adam(learning_rate=1e-4))
     entropy_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
     update: Literal["round", "epoch", "minibatches", "frozen", "ideal"] = "round"
     update_every_minibatches: Count | None = None
     update_codec: ModelCodec = Field(default_factory=lambda: ModelCodec(codec=Cast(dtype="float32")))

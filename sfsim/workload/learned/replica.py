@@ -97,6 +97,7 @@ class CodecReplica:
             torch.autograd.backward(roots, seeds)
         if trains:
             self.changes += 1
+            torch.nn.utils.clip_grad_norm_(self.trainee.parameters(), self._training.clip_norm, foreach=False)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
         if at_tensor is not None:
