@@ -253,7 +253,7 @@ def test_the_grid(tmp_path: Path) -> None:
     cells = options(tmp_path)
     assert len(cells) == 2 * (3 + 2 * 2 * 4) and len({cell.out for cell in cells}) == len(cells)
     assert [cell.out.name for cell in cells[:4]] == [
-        "nc-seed1", "zeros-FG-seed1", "ms-FG-seed1", "ae-F-round-lambda1-seed1"
+        "nc-seed1", "zeros-FG-seed1", "ms-FG-seed1", "ae-F-round-lambda4-seed1"
     ]  # fmt: skip
     learned = dict(cells[-1].changes)
     assert (
