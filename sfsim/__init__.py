@@ -1,6 +1,6 @@
 """sfsim: a discrete-event network simulator for split-federated learning.
 
-The face of the package is five names; each is loaded when it is first used, so that
+The face of the package is six names; each is loaded when it is first used, so that
 ``import sfsim`` costs milliseconds and no torch, pandas or networkx.
 
 >>> import sfsim
@@ -11,10 +11,11 @@ The face of the package is five names; each is loaded when it is first used, so 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Scenario", "__version__", "load", "resume", "run"]
+__all__ = ["Result", "Scenario", "__version__", "load", "resume", "retime", "run"]
 
 if TYPE_CHECKING:
     from sfsim.results import Result
+    from sfsim.retiming import retime
     from sfsim.scenario import Scenario, load
     from sfsim.simulation import resume, run
 
@@ -23,6 +24,7 @@ _HOME = {
     "Scenario": "scenario",
     "load": "scenario",
     "resume": "simulation",
+    "retime": "retiming",
     "run": "simulation",
 }
 

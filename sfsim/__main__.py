@@ -142,6 +142,26 @@ def resume(
     _present(result, report, quiet)
 
 
+@app.command()
+def retime(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    over: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Scenario whose network and devices are taken.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]")
+    ] = None,
+    set_: Set = None,
+    report: Report = True,
+    quiet: Quiet = False,
+) -> None:
+    """Take what a finished run learnt over another network, in seconds; only the clock differs."""
+    from sfsim.retiming import retime as again
+    from sfsim.scenario import load
+
+    _present(again(run, load(over, overrides=overrides(set_)), out=out), report, quiet)
+
+
 def _cores(jobs: int | None) -> int:
     return len(os.sched_getaffinity(0)) if jobs is None else jobs
 

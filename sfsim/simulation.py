@@ -25,6 +25,9 @@ from sfsim.scenario import Scenario, scenario_hash
 from sfsim.workload.recording import OutOfStep
 
 if TYPE_CHECKING:
+    import simpy
+
+    from sfsim.ledger import Ledger
     from sfsim.world import World
 
 _VERSIONS = ("simpy", "torch", "numpy", "networkx", "pandas", "pyarrow", "compressai")
@@ -171,7 +174,7 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
     from sfsim import world as worlds
 
     started_s = perf_counter()
-    goal, progress, share = _goal(scenario), options.progress, options.checkpoint_share
+    goal, progress, share = goal_of(scenario), options.progress, options.checkpoint_share
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     world = folder = None
@@ -234,24 +237,15 @@ def patient_collector() -> Iterator[None]:
 
 def _simulate(scenario: Scenario, world: World) -> list[str]:
     """Run a world to its end, and return what there is to say about that end."""
-    env, notes = world.env, []
-    everybody = env.all_of(world.processes)
+    notes = []
     try:
-        with patient_collector():
-            env.run(until=everybody | world.over)
+        play(world.env, world.processes, world.over)
     except Diverged as error:
         # A result like a missed target: what happened until now is kept.
         notes.append(str(error))
         split = "validation" if len(world.workload.setting.dataset.validation) else "test"
-        nan = EvaluationRecord(error.round, env.now, split, "on", _metric(scenario), math.nan, "")
+        nan = EvaluationRecord(error.round, world.env.now, split, "on", metric_of(scenario), math.nan, "")
         world.ledger.evaluations.append(nan)
-    except RuntimeError as error:
-        # SimPy's word for an empty schedule: somebody waits for what nobody will send.
-        if "scheduled events" not in str(error):
-            raise
-        raise SimulationError(
-            f"at {env.now:g} s nothing is left to happen, but the run is not over"
-        ) from None
     if world.recorder:
         world.recorder.check_end()
     world.network.finish()
@@ -259,14 +253,28 @@ def _simulate(scenario: Scenario, world: World) -> list[str]:
     return notes
 
 
-def _metric(scenario: Scenario) -> str:
+def play(env: simpy.Environment, processes: list[simpy.Process], over: simpy.Event) -> None:
+    """Let simulated time pass until all processes have ended, or `over` fires."""
+    try:
+        with patient_collector():
+            env.run(until=env.all_of(processes) | over)
+    except RuntimeError as error:
+        # SimPy's word for an empty schedule: somebody waits for what nobody will send.
+        if "scheduled events" not in str(error):
+            raise
+        raise SimulationError(
+            f"at {env.now:g} s nothing is left to happen, but the run is not over"
+        ) from None
+
+
+def metric_of(scenario: Scenario) -> str:
     """The headline metric."""
     if scenario.target:
         return scenario.target.metric
     return "mji" if scenario.data.task == "segmentation" else "accuracy"
 
 
-def _goal(scenario: Scenario) -> float:
+def goal_of(scenario: Scenario) -> float:
     """The value to reach; one that is relative to a baseline run needs that run now, not at the end."""
     target = scenario.target
     if target is None:
@@ -289,20 +297,26 @@ def _on_round(
     round: int,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    target, metric = scenario.target, _metric(scenario)
-    values = [
-        row.value
-        for row in world.ledger.evaluations
-        if (row.split, row.codec, row.metric, row.client) == ("validation", "on", metric, "")
-    ]
+    target, metric = scenario.target, metric_of(scenario)
+    values = validated(world.ledger, metric)
     newest = values[-1] if values else math.nan
     if progress and not (world.recorder and world.recorder.replaying):
         progress(Progress(round, scenario.global_rounds, world.env.now, metric, newest))
-    if target and target.stop and _reached(values, goal, target.hold):
+    if target and target.stop and is_reached(values, goal, target.hold):
         world.over.succeed()
 
 
-def _reached(values: list[float], target: float, hold: int) -> bool:
+def validated(ledger: Ledger, metric: str) -> list[float]:
+    """What a target looks at: the global model on the validation split, codecs on, evaluation by evaluation."""
+    return [
+        row.value
+        for row in ledger.evaluations
+        if (row.split, row.codec, row.metric, row.client) == ("validation", "on", metric, "")
+    ]
+
+
+def is_reached(values: list[float], target: float, hold: int) -> bool:
+    """Whether the last `hold` values are at or above the target."""
     return len(values) >= hold and all(value >= target for value in values[-hold:])
 
 

@@ -101,20 +101,11 @@ def build(
     env, ledger = Clock(), Ledger()
     network = network_of(scenario, env, ledger)
     workload = LiveWorkload(setting)
-    schedule = Schedule(
-        scenario.client_names, scenario.client_fraction, scenario.global_rounds, scenario.seeds.training
-    )
     recorder = Recorder(workload, env, network, scenario.global_rounds) if recorded else None
     world = World(env, ledger, network, workload, dataset.fingerprint, env.event(), [], recorder)
-    referee = Referee(
-        env,
-        recorder or workload,
-        ledger,
-        scenario.evaluation.every_rounds,
-        scenario.global_rounds,
-        lambda round: on_round(world, round),
+    world.processes = populate(
+        scenario, env, ledger, network, recorder or workload, lambda round: on_round(world, round)
     )
-    world.processes = _start(scenario, protocol, schedule, referee, world)
     return world
 
 
@@ -138,11 +129,21 @@ def network_of(scenario: Scenario, env: simpy.Environment, ledger: Ledger) -> An
     )
 
 
-def _start(
-    scenario: Scenario, protocol: ModuleType, schedule: Schedule, referee: Referee, world: World
+def populate(
+    scenario: Scenario,
+    env: simpy.Environment,
+    ledger: Ledger,
+    network: AnyNetwork,
+    workload: Workload,
+    on_round: Callable[[int], None],
 ) -> list[simpy.Process]:
-    env, ledger, seed = world.env, world.ledger, scenario.seeds.network
-    workload: Workload = world.recorder or world.workload
+    """Put the parties of a scenario on their devices and start them; return their processes."""
+    protocol, seed = protocol_of(scenario), scenario.seeds.network
+    schedule = Schedule(
+        scenario.client_names, scenario.client_fraction, scenario.global_rounds, scenario.seeds.training
+    )
+    every = scenario.evaluation.every_rounds
+    referee = Referee(env, workload, ledger, every, scenario.global_rounds, on_round)
     u_shaped = scenario.u_shaped
     main_device = DeviceServer(env, scenario.main_server.device, MAIN_SERVER, seed, ledger)
     fed_device = (
@@ -150,7 +151,7 @@ def _start(
         if scenario.fed_server.device is not None
         else main_device
     )
-    common = (env, world.network)
+    common = (env, network)
     main_server = MainServer(
         MAIN_SERVER,
         *common,
@@ -219,10 +220,14 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
 
 def notes(scenario: Scenario, world: World) -> list[str]:
     """What a reader of the results must know: effects that were configured and never happened."""
-    active = {record.party for record in world.ledger.computations if record.operation != "wait"}
-    idle = [name for name in scenario.client_names if name not in active]
     lines = scenario.remarks()
-    lines += [f"client {name!r} took part in no global round" for name in idle]
     for slot, count in world.workload.saturated().items():
         lines.append(f"codec {slot}: {count:,} values were beyond its range and sent as its largest number")
-    return lines + unused_effects(world.ledger)
+    return lines + clock_notes(scenario, world.ledger)
+
+
+def clock_notes(scenario: Scenario, ledger: Ledger) -> list[str]:
+    """The part of `notes` that a ledger tells: who did nothing, and what never happened on the network."""
+    active = {record.party for record in ledger.computations if record.operation != "wait"}
+    idle = [name for name in scenario.client_names if name not in active]
+    return [f"client {name!r} took part in no global round" for name in idle] + unused_effects(ledger)

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "results": {"scenario"},
     "report": {"results"},
     "study": {"results", "scenario", "simulation"},
+    "retiming": {"results", "scenario", "workload", "world", "simulation"},
     "resuming": {"results", "scenario", "workload"},
     "simulation": {"world", "results", "resuming", "scenario", "learning", "workload"},
 }

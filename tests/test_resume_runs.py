@@ -196,7 +196,7 @@ def test_a_recording_longer_than_the_run_does_not_fit_either(
     target = Target(metric="accuracy", value=1.0, stop=True)
     counted(scenario(global_rounds=3, validation_fraction=0.2, target=target), tmp_path / "run", TWO)
     assert pointer(tmp_path / "run")["saved"]["round"] == 2
-    monkeypatch.setattr(simulation, "_reached", lambda *arguments: True)
+    monkeypatch.setattr(simulation, "is_reached", lambda *arguments: True)
     result = sfsim.resume(tmp_path / "run")
     assert result.notes[0].startswith("the run was interrupted and started anew")
     assert "(the run ended before " in result.notes[0] and list(result.rounds["round"]) == [1]

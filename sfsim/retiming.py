@@ -1,0 +1,116 @@
+"""Retiming: a finished run over another network or other devices, in seconds, without learning again.
+
+In a synchronous protocol over a reliable network, what is learnt does not depend on when messages arrive. So a run's
+ledger says all that another network needs: what every party computed, what that cost, and how many bytes went where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from sfsim import __version__
+from sfsim.declaration import validate
+from sfsim.errors import ConfigError, ResultsError
+from sfsim.ledger import Ledger
+from sfsim.results import Result, claim, write
+from sfsim.scenario import Scenario, scenario_hash
+
+# What decides the clock and nothing else.
+TIMING = ("name", "clients", "main_server", "fed_server", "cell", "topology", "network", "target")
+
+
+def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) -> Result:
+    """Run the recorded works of a finished run over the network and on the devices of another scenario.
+
+    Parameters
+    ----------
+    run : Path
+        A run directory.
+    over : Scenario
+        Its clients (the same names), servers, cells, topology, network, target and network seed are taken; all that
+        decides the learning stays the run's.
+    out : Path, optional
+        The run directory; default ``runs/NAME-<hash>``.
+
+    Returns
+    -------
+    Result
+        A run directory like any other; a note says where its learning comes from. Accesses are not recorded again.
+
+    Raises
+    ------
+    ResultsError
+        `run` is no finished run.
+    ConfigError
+        The learning depends on the clock: asynchronous order, datagrams that may be lost, SL with learned codecs; or
+        the clients are others.
+
+    Examples
+    --------
+    ``sfsim.retime("runs/a", sfsim.load("scenarios/lte-cell.toml"), out="runs/a-in-a-cell")``
+    """
+    from sfsim import world as worlds
+    from sfsim.clock import Clock
+    from sfsim.simulation import goal_of, is_reached, play, validated
+    from sfsim.workload.recorded import RecordedWorkload
+
+    started_s = perf_counter()
+    result = Result(run)
+    before: Scenario = validate(Scenario, result.scenario, f"{run}, scenario.json")
+    scenario = _over(before, over, result)
+    digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
+    directory = claim(None if out is None else Path(out), scenario.name, digest)
+    tables = (result.computations, result.messages, result.evaluations)
+    workload = RecordedWorkload(*(table.itertuples(index=False) for table in tables))
+    env, ledger = Clock(), Ledger()
+    network = worlds.network_of(scenario, env, ledger)
+    target, goal, ended = scenario.target, goal_of(scenario), env.event()
+
+    def on_round(round: int) -> None:
+        if target and target.stop and is_reached(validated(ledger, target.metric), goal, target.hold):
+            ended.succeed()
+
+    play(env, worlds.populate(scenario, env, ledger, network, workload, on_round), ended)
+    network.finish()
+    network.check_conservation()
+    notes = [f"retimed: learnt in {Path(run).name} ({result.summary['scenario_hash']}), on another network"]
+    environment = {**result.environment, "wall_s": perf_counter() - started_s, "jobs": 1}
+    return Result(
+        write(
+            directory,
+            ledger,
+            scenario_table=scenario.to_table(),
+            scenario_hash=digest,
+            environment=environment,
+            target=scenario.target,
+            notes=[*notes, *worlds.clock_notes(scenario, ledger)],
+        )
+    )
+
+
+def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:
+    """The scenario that learns as `before` did and takes its time as `over` does."""
+    if before.client_names != over.client_names:
+        raise ConfigError(
+            "clients", ", ".join(over.client_names), f"those of the run: {', '.join(before.client_names)}"
+        )
+    if before.protocol == "splitfed-v2" and before.server_order == "arrival":
+        raise ConfigError(
+            "server_order", "'arrival'", "'permutation': with 'arrival' the network decides what is learnt"
+        )
+    for scenario, whose in ((before, "the run"), (over, "the other scenario")):
+        if scenario.network.transport.kind == "udp":
+            raise ConfigError(
+                "network.transport", f"udp in {whose}", "a reliable one: lost datagrams change what is learnt"
+            )
+    if before.protocol == "sl" and (result.messages["kind"] == "codec update").any():
+        raise ConfigError(
+            "protocol", "'sl' with learned codecs", "SplitFedV1 or V2, whose updates follow global rounds"
+        )
+    if result.evaluations["value"].isna().any():
+        raise ResultsError(f"{result.directory}: diverged; there is nothing to retime")
+    rounds = int(result.evaluations["round"].max())
+    seeds = replace(before.seeds, network=over.seeds.network)
+    return replace(before, seed=seeds, global_rounds=rounds, **{key: getattr(over, key) for key in TIMING})

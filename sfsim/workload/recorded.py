@@ -1,0 +1,212 @@
+"""A workload that learns nothing: costs and sizes of a finished run, from the rows of its ledger.
+
+It implements `workload.work.Workload` for a protocol whose learning does not depend on when things happen: what a
+party has to do next, what that costs and how many bytes come out are those of the run that was recorded.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sfsim.cost import Cost
+from sfsim.errors import ResultsError
+from sfsim.payload import Outgoing
+from sfsim.workload.work import FED_SERVER, MAIN_SERVER, SKIPPED, Measured, Minibatch, Work, WorkKey
+
+_WAITS = {"device queueing", "turn", "barrier", "hold"}
+
+
+class _Done:
+    """An outcome that is there already."""
+
+    def __init__(self, outgoing: Outgoing | None) -> None:
+        self._outgoing = outgoing
+
+    def result(self) -> Outgoing | None:
+        return self._outgoing
+
+
+class RecordedWorkload:
+    """See the module.
+
+    Parameters
+    ----------
+    computations, messages, evaluations : iterable of rows
+        With the columns of the ledger as attributes.
+
+    Left out: works of one party for one client that repeat within a minibatch (codec updates) get their recorded costs
+    in their recorded order, which another network may change among slots.
+    """
+
+    def __init__(
+        self, computations: Iterable[Any], messages: Iterable[Any], evaluations: Iterable[Any]
+    ) -> None:
+        self._costs: dict[WorkKey, deque[tuple[str, Cost]]] = defaultdict(deque)
+        self._plans: dict[tuple[str, int], dict[int, Minibatch]] = defaultdict(dict)
+        for row in computations:
+            if row.operation == "wait" or row.phase in _WAITS:
+                continue
+            at = Minibatch(row.round, row.epoch, row.minibatch)
+            cost = Cost(row.flops, row.bytes_touched, row.serial_symbols, row.launches)
+            self._costs[WorkKey(row.party, row.client, *at, row.operation)].append((row.phase, cost))
+            if row.operation == "client_forward":
+                self._plans[row.client, row.round][row.minibatch] = at
+        # By kind (of codec updates: slot), sender, receiver (None: whoever it was) and place in training.
+        self._sent: dict[tuple[str, str, str | None, Minibatch], Outgoing] = {}
+        self._updates: dict[tuple[str, int], list[str]] = defaultdict(list)
+        self._returning: dict[int, list[str]] = defaultdict(list)
+        for row in messages:
+            at = Minibatch(row.round, row.epoch, row.minibatch)
+            name, outgoing = row.slot if row.kind == "codec update" else row.kind, _outgoing(row)
+            for receiver in (row.destination, None):
+                self._sent.setdefault((name, row.source, receiver, at), outgoing)
+            if row.kind == "codec update" and at.minibatch == 0:
+                known = (
+                    self._returning[at.round]
+                    if row.destination == FED_SERVER
+                    else self._updates[row.destination, at.round]
+                )
+                if row.slot not in known:
+                    known.append(row.slot)
+        self._measured: dict[int, list[Measured]] = defaultdict(list)
+        for row in evaluations:
+            self._measured[row.round].append(
+                Measured(row.split, row.codec, row.metric, row.value, row.client)
+            )
+
+    def plan(self, client: str, round: int) -> Sequence[Minibatch]:
+        """Minibatches of a client in a global round, in order."""
+        plan = self._plans[client, round]
+        return [plan[number] for number in sorted(plan)]
+
+    def client_forward(self, client: str, at: Minibatch) -> Work:
+        """Front end forward, encode."""
+        return self._work(client, client, at, "client_forward", "smashed data", client, MAIN_SERVER)
+
+    def server_forward(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """Decode, server side forward; U-shaped: encode."""
+        return self._work(MAIN_SERVER, client, at, "server_forward", "smashed data", MAIN_SERVER, client)
+
+    def client_tail(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """U-shaped: decode, back end forward, loss; without a gate backward and encode."""
+        gated = WorkKey(client, client, *at, "client_gradient") in self._costs or self._skipped(client, at)
+        kind = None if gated else "gradient"
+        return self._work(client, client, at, "client_tail", kind, client, MAIN_SERVER)
+
+    def client_gradient(self, client: str, at: Minibatch) -> Work:
+        """U-shaped behind a gate: backward and encode, or the word that there is no gradient."""
+        return self._work(client, client, at, "client_gradient", "gradient", client, MAIN_SERVER)
+
+    def skip(self, party: str, client: str, at: Minibatch) -> Work:
+        """Forget a minibatch whose gradient was not sent."""
+        return self._work(party, client, at, "skip")
+
+    def server_backward(self, client: str, at: Minibatch, payload: bytes | None) -> Work:
+        """Server side backward; encode the gradient."""
+        return self._work(MAIN_SERVER, client, at, "server_backward", "gradient", MAIN_SERVER, client)
+
+    def server_step(self, client: str, at: Minibatch) -> Work:
+        """Optimiser step of the server-side model."""
+        return self._work(MAIN_SERVER, client, at, "server_step")
+
+    def client_backward(self, client: str, at: Minibatch, payload: bytes) -> Work:
+        """Decode, front end backward, optimiser step."""
+        return self._work(client, client, at, "client_backward")
+
+    def model_out(self, sender: str, client: str, round: int) -> Work:
+        """Encode the client-side model."""
+        at = Minibatch(round, 0, 0)
+        receiver = client if sender == FED_SERVER else None
+        return self._work(sender, client, at, "model_out", "client model", sender, receiver)
+
+    def model_in(self, receiver: str, sender: str, client: str, round: int, payload: bytes) -> Work:
+        """Decode a client-side model."""
+        return self._work(receiver, client, Minibatch(round, 0, 0), "model_in")
+
+    def codecs_due(self, receiver: str, turn: int, owner: str | None = None) -> Sequence[str]:
+        """Codec slots whose weights a receiver got in a round."""
+        wanted = {None: ("_up", "_down"), "client": ("_up",), "server": ("_down",)}[owner]
+        return [slot for slot in self._updates[receiver, turn] if slot.endswith(wanted)]
+
+    def codecs_returning(self, round: int) -> Sequence[str]:
+        """Codec slots whose weights clients handed back in a round."""
+        return self._returning[round]
+
+    def codecs_swapped(self, client: str, at: Minibatch, owner: str) -> Sequence[str]:
+        """Codec slots of an owner whose weights travelled when a minibatch was done."""
+        ends = (client, MAIN_SERVER) if owner == "client" else (MAIN_SERVER, client)
+        slots = ("smashed_up", "gradient_up") if owner == "client" else ("smashed_down", "gradient_down")
+        return [slot for slot in slots if (slot, *ends, at) in self._sent]
+
+    def codec_out(self, sender: str, receiver: str, client: str, at: Minibatch, slot: str) -> Work:
+        """Encode the weights of a learned codec."""
+        key = WorkKey(sender, client, *at, "codec_out")
+        outgoing = self._sent[slot, sender, receiver, at]
+        return Work(key, self._one(key), lambda: _Done(outgoing))
+
+    def codec_in(
+        self, receiver: str, sender: str, client: str, at: Minibatch, turn: int, slot: str, payload: bytes
+    ) -> Work:
+        """Decode the weights of a learned codec."""
+        key = WorkKey(receiver, client, *at, "codec_in")
+        return Work(key, self._one(key), lambda: _Done(None))
+
+    def aggregate(self, party: str, clients: Sequence[str], round: int) -> Work:
+        """Average models."""
+        return self._work(party, "", Minibatch(round, 0, 0), "aggregate")
+
+    def keep(self, half: str, round: int, client: str = "") -> None:
+        """Nothing is kept: it was measured."""
+
+    def evaluate(self, round: int) -> list[Measured]:
+        """What was measured of the global model of a round."""
+        return self._measured[round]
+
+    def _skipped(self, client: str, at: Minibatch) -> bool:
+        sent = self._sent.get(("gradient", client, MAIN_SERVER, at))
+        return sent is not None and sent.payload == SKIPPED
+
+    def _one(self, key: WorkKey) -> list[tuple[str, Cost]]:
+        """The next phase of works that repeat under one key."""
+        return [self._costs[key].popleft()] if self._costs[key] else []
+
+    def _work(
+        self,
+        party: str,
+        client: str,
+        at: Minibatch,
+        operation: str,
+        kind: str | None = None,
+        source: str = "",
+        destination: str | None = "",
+    ) -> Work:
+        key = WorkKey(party, client, *at, operation)
+        costs = list(self._costs.get(key, ()))
+        if not costs and operation not in ("skip", "client_gradient"):
+            where = f"{operation} of {party}, round {at.round}, minibatch {at.minibatch}"
+            raise ResultsError(f"the recorded run holds no {where}")
+        outgoing = self._sent.get((kind, source, destination, at)) if kind else None
+        return Work(key, costs, lambda: _Done(outgoing))
+
+
+def _outgoing(row: Any) -> Outgoing:
+    """What a party handed to the network, without its content."""
+    is_skipped = row.codec == "skipped"
+    return Outgoing(
+        kind=row.kind,
+        payload=SKIPPED if is_skipped else b"",
+        raw_bytes=row.raw_bytes,
+        elements=row.elements,
+        codec=row.codec,
+        estimated_bits=row.estimated_bits,
+        label_bytes=row.label_bytes,
+        round=row.round,
+        epoch=row.epoch,
+        minibatch=row.minibatch,
+        size=0 if is_skipped else row.payload_bytes,
+        slot=row.slot,
+        likelihood_bits=row.likelihood_bits,
+        crc32=row.payload_crc32,
+    )

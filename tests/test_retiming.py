@@ -1,0 +1,89 @@
+"""A finished run over another network: what is retimed equals what would have been run there, byte for byte."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from worlds import MASKS, clients, scenario
+
+import sfsim
+from sfsim.channel import RayleighBlock
+from sfsim.codec import Ae, Cast, Qsgd
+from sfsim.errors import ConfigError, ResultsError
+from sfsim.learning.declarations import UNet
+from sfsim.network.declarations import Link
+from sfsim.network.transport import Udp
+from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, NetworkTable, Target
+
+FADING = Link(latency_s=0.05, channel=RayleighBlock(mean_snr_db=5, bandwidth_hz=3e5, coherence_time_s=0.1))
+SLOW = Link(rate_bps=3e5, latency_s=0.1)
+U_SHAPED = {"data": MASKS, "model": UNet(width=2), "cut_layers": ("enc2a", "dec2a"), "loss": "dice"}
+LEARNED = {"codecs": Codecs(scheme="FG", codec=Ae(channels=4))}
+WORLDS = {
+    "v1": {"client_fraction": 0.7, "codecs": Codecs(scheme="FG", codec=Qsgd(bits=4))},
+    "v2": {"protocol": "splitfed-v2", "cut_layers": ("conv1", "conv3")},
+    "sl": {"protocol": "sl"},
+    "learned": U_SHAPED | LEARNED | {"codec_training": CodecTraining(update="epoch"), "local_epochs": 2},
+    "gate": U_SHAPED | {"gradient_gate": AdaptiveGate()},
+    "gate with labels": {"gradient_gate": AdaptiveGate()},
+    "target": {
+        "validation_fraction": 0.2,
+        "global_rounds": 4,
+        "target": Target(metric="accuracy", value=0.01, stop=True),
+    },
+}
+
+
+def tables(result):
+    """What must be equal, but for links, which a run that was cut short counts to another end."""
+    names = ("messages", "computations", "evaluations", "rounds", "links")
+    return {name: (result.directory / f"{name}.parquet").read_bytes() for name in names}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_what_is_retimed_is_what_would_have_been_run(name: str, tmp_path: Path) -> None:
+    here = scenario(**(WORLDS[name] | {"clients": clients(3)}))
+    there = replace(here, seed=replace(here.seeds, network=11), clients=clients(3, FADING, SLOW, start_s=0.3))
+    learnt = sfsim.run(here, out=tmp_path / "here")
+    run = sfsim.run(there, out=tmp_path / "there")
+    retimed = sfsim.retime(learnt.directory, there, out=tmp_path / "retimed")
+    assert tables(retimed) == tables(run) != tables(learnt)
+    assert any("learnt in here" in note for note in retimed.notes)
+    again = sfsim.retime(retimed.directory, here, out=tmp_path / "again")
+    assert tables(again) == tables(learnt)
+
+
+def test_only_the_clock_is_taken_from_the_other_scenario(tmp_path: Path) -> None:
+    learnt = sfsim.run(scenario(), out=tmp_path / "a")
+    other = scenario(
+        codecs=Codecs(smashed_up=Cast(dtype="float16")), global_rounds=9, clients=clients(2, SLOW)
+    )
+    retimed = sfsim.retime(learnt.directory, other)
+    assert retimed.scenario["codecs"] == learnt.scenario["codecs"] and len(retimed.rounds) == 2
+    assert retimed.messages["payload_bytes"].sum() == learnt.messages["payload_bytes"].sum()
+    assert retimed.end_s > learnt.end_s
+
+
+@pytest.mark.parametrize(
+    ("run", "over", "message"),
+    [
+        ({}, {"clients": clients(3)}, "clients: found c-0, c-1, c-2, expected those of the run: c-0, c-1"),
+        ({"protocol": "splitfed-v2", "server_order": "arrival"}, {}, "server_order: found 'arrival'"),
+        (
+            {},
+            {"network": NetworkTable(transport=Udp())},
+            "network.transport: found udp in the other scenario",
+        ),
+        ({"protocol": "sl"} | LEARNED, {}, "protocol: found 'sl' with learned codecs"),
+    ],
+)
+def test_what_depends_on_the_clock_is_refused(run, over, message: str, tmp_path: Path) -> None:
+    learnt = sfsim.run(scenario(**({"global_rounds": 1} | run)), out=tmp_path / "a")
+    with pytest.raises(ConfigError, match=message):
+        sfsim.retime(learnt.directory, scenario(**over), out=tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError):
+        sfsim.retime(tmp_path, scenario())
