@@ -1,0 +1,112 @@
+"""When would finished runs have reached an accuracy over other networks? Retimed, not learnt again.
+
+    python analysis/over_networks.py runs/splitfedzip/*-seed* --target 0.65 \\
+        --over scenarios/papers/splitfedzip/ham10000-small.toml scenarios/papers/splitfedzip/ham10000-small-cell.toml
+
+retimes each run (`sfsim.retime`) over network and devices of each scenario file, codec updates and codec compute
+included, and writes ``over_networks.csv`` and ``.png``: per network and codec how many seeds reached the
+target, the median time by Kaplan and Meier, bytes up and down, and clients' operations with and without the codec's.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import sfsim
+from sfsim.errors import ConfigError, SfsimError
+from sfsim.report.rates import CURVE, curve_name, point
+from sfsim.report.style import COLOURS, figure, save
+from sfsim.results import Result, kaplan_meier_quantile
+
+GROUP = [*CURVE, "lambda"]
+
+
+def retimed(run: Path, over: Path, out: Path) -> Result:
+    """Return a run over another network; what is there already is kept."""
+    folder = out / over.stem / run.name
+    if (folder / "summary.json").exists():
+        return Result(folder)
+    return sfsim.retime(run, sfsim.load(over), out=folder)
+
+
+def measure(run: Path, over: Path, out: Path, target: float) -> dict[str, Any]:
+    """Return the row of one run over one network."""
+    result = retimed(run, over, out)
+    reached, sent = result.time_to(target), result.messages.groupby("direction")["payload_bytes"].sum()
+    row = point(Result(run))
+    return {key: row[key] for key in GROUP} | {
+        "network": over.stem,
+        "reached": reached.reached,
+        "time_s": reached.time_s if reached.reached else result.end_s,
+        "simulated_s": result.end_s,
+        "up_MB": sent.get("up", 0) / 1e6,
+        "down_MB": sent.get("down", 0) / 1e6,
+        "updates_MB": row.get("bytes_codec_update", 0) / 1e6,
+        "model_GFLOP": row["client_flops"] / 1e9,
+        "codec_GFLOP": row["client_codec_flops"] / 1e9,
+    }
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per network, curve and lambda."""
+    found = []
+    for keys, group in rows.groupby(["network", *GROUP], sort=False, dropna=False):
+        labels = dict(zip(["network", *GROUP], keys, strict=True))
+        times, reached = list(group["time_s"]), list(group["reached"])
+        columns = ("simulated_s", "up_MB", "down_MB", "updates_MB", "model_GFLOP", "codec_GFLOP")
+        found.append(
+            {"network": labels["network"], "curve": curve_name(labels), "lambda": labels["lambda"]}
+            | {"reached": sum(reached), "runs": len(group)}
+            | {"median_s": kaplan_meier_quantile(times, reached, 0.5)}
+            | {column: group[column].mean() for column in columns}
+        )
+    return pd.DataFrame(found)
+
+
+def draw(table: pd.DataFrame, target: float, path: Path) -> None:
+    """Draw the median times as bars, one panel per network; the whole run, pale, where the target was missed."""
+    networks = list(dict.fromkeys(table["network"]))
+    names = [
+        row["curve"] + ("" if pd.isna(row["lambda"]) else f", λ {row['lambda']:g}")
+        for _, row in table[table["network"] == networks[0]].iterrows()
+    ]
+    height = 0.9 + 0.26 * len(names)
+    with figure(10, height, 1, len(networks), sharey=True) as (drawing, axes):
+        for network, axis in zip(networks, axes[0], strict=True):
+            mine = table[table["network"] == network]
+            times = mine["median_s"].astype(float)
+            axis.barh(names, times.fillna(0), color=COLOURS[0])
+            axis.barh(names, mine["simulated_s"].where(times.isna(), 0), color=COLOURS[0], alpha=0.2)
+            axis.set_xscale("log")
+            axis.set_title(network)
+            axis.set_xlabel(f"simulated s to {target:g} (pale: missed)")
+        axes[0, 0].invert_yaxis()
+        save(drawing, path, "png")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Retime, write table and figure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--over", nargs="+", type=Path, required=True, metavar="FILE", help="scenarios")
+    parser.add_argument("--target", type=float, required=True, help="accuracy on the validation split")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "over-networks", help="folder")
+    options = parser.parse_args(arguments)
+    if missing := [run for run in options.runs if not (run / "summary.json").exists()]:
+        raise ConfigError("RUN", str(missing[0]), "a finished run (a directory with summary.json)")
+    rows = [measure(run, over, options.out, options.target) for over in options.over for run in options.runs]
+    table = summarise(pd.DataFrame(rows))
+    table.to_csv(options.out / "over_networks.csv", index=False)
+    draw(table, options.target, options.out / "over_networks.png")
+    print(table.round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SfsimError as error:
+        sys.exit(f"error: {error}")
