@@ -14,7 +14,7 @@ from sfsim.payload import Outgoing
 from sfsim.seeds import stream
 from sfsim.workload import coding
 from sfsim.workload.replica import Pending
-from sfsim.workload.work import MAIN_SERVER, SKIPPED, Access, Minibatch, Work
+from sfsim.workload.work import MAIN_SERVER, SKIPPED, SKIPPED_CODEC, Access, Minibatch, Work
 
 if TYPE_CHECKING:
     from sfsim.codec import Encoded
@@ -317,7 +317,7 @@ class Training:
 def _skipped(at: Minibatch) -> Outgoing:
     """Return the word that a gate held a gradient back."""
     return Outgoing(
-        "gradient", SKIPPED, codec="skipped", round=at.round, epoch=at.epoch, minibatch=at.minibatch
+        "gradient", SKIPPED, codec=SKIPPED_CODEC, round=at.round, epoch=at.epoch, minibatch=at.minibatch
     )
 
 
