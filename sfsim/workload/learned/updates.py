@@ -280,13 +280,11 @@ class CodecUpdates:
     def on_the_wire(self, name: str, client: str) -> State:
         """The weights that a round's model was trained with and is measured with (SL: with that client).
 
-        Those that senders hold, averaged over clients where they differ; the trainees are ahead of them.
+        Those that senders hold, averaged over the round's clients where they differ (of one server model: those
+        that it used last); the trainees are ahead of them.
         """
         slot = self.slots[name]
-        if client:
-            return slot.senders[client].state()
-        newest = max(self._held.get((name, receiver), 0) for receiver in slot.senders)
-        clients = [c for c in slot.senders if self._held.get((name, c), 0) == newest]
+        clients = [client] if client else slot.in_use()
         wires = [slot.senders[client] for client in clients]
         if len(set(wires)) == 1:
             return wires[0].state()
@@ -297,13 +295,6 @@ class CodecUpdates:
         slot = self.slots[name]
         if self._sl or (not slot.owned_by_client and self._setting.one_server_model):
             return slot.replicas[self._last].state()
-        return self.common[name]
-
-    def global_state(self, name: str, client: str) -> State:
-        """The weights of the global model's codec: averaged, or in SL and of the one server model, the latest."""
-        slot = self.slots[name]
-        if self._sl or (not slot.owned_by_client and self._setting.one_server_model):
-            return slot.replicas[client or next(iter(slot.replicas))].state()
         return self.common[name]
 
     def _averages(self, name: str, round: int) -> bool:

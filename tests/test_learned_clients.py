@@ -1,0 +1,93 @@
+"""Learned codecs among many clients: who is measured with what, whom an update reaches, and what is remembered."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from worlds import IMAGES, clients, finished, scenario
+
+from sfsim import world as worlds
+from sfsim.codec import Ae
+from sfsim.learning.declarations import Cnn, Sgd
+from sfsim.scenario import Codecs, CodecTraining, Evaluation
+from sfsim.workload.evaluation import Evaluations
+
+TRAINING = CodecTraining(optimiser=Sgd(learning_rate=0.5), verify=1.0)
+
+
+def learned(training=TRAINING, scheme="FG", u_shaped=False, **changes):
+    """A tiny CNN on invented images; the tensors are as small as learned codecs take them."""
+    given = {
+        "data": replace(IMAGES, num_train=24, num_test=6, image_size=16 if u_shaped else 8),
+        "model": Cnn(width=2),
+        "cut_layers": ("conv1", "conv2") if u_shaped else ("conv1",),
+        "batch_size": 4,
+        "codecs": Codecs(scheme=scheme, codec=Ae(channels=2, lambda_=100.0)),
+        "codec_training": training,
+        "global_rounds": 3,
+    }
+    return scenario(**(given | changes))
+
+
+def test_gaps_are_those_of_the_round_whoever_is_ahead():
+    world = worlds.build(learned())
+    try:
+        slot = world.workload.setting.slots["smashed_up"]
+        slot.gaps = {(2, "c-1"): [9.0, 9.0, 1.0], (1, "c-1"): [0.1, 1.0, 1.0], (1, "c-0"): [0.3, 2.0, 1.0]}
+        assert slot.take_gaps(1) == pytest.approx((0.2, 1.5))
+        assert slot.take_gaps(2) == (9.0, 9.0)
+        # Sums do not depend on which client's thread came first.
+        forth, back = (
+            {(1, f"c-{n}"): [0.1 * 3**n, 0.7**n, 1.0] for n in order}
+            for order in (range(9), range(8, -1, -1))
+        )
+        slot.gaps = forth
+        first = slot.take_gaps(1)
+        slot.gaps = back
+        assert slot.take_gaps(1) == first
+    finally:
+        world.workload.close()
+
+
+def measured_with(declared, monkeypatch):
+    """The codecs that the last global model was measured with, by slot, and the world."""
+    states = {}
+    take = Evaluations._passages
+
+    def spy(self, *arguments):
+        states.update(self._codec_states)
+        return take(self, *arguments)
+
+    monkeypatch.setattr(Evaluations, "_passages", spy)
+    return states, finished(declared)
+
+
+def same(one, other):
+    return all(torch.equal(one[name], weight) for name, weight in other.items())
+
+
+def test_a_model_is_measured_with_the_codecs_of_those_who_trained_it(monkeypatch):
+    training = replace(TRAINING, update="ideal")
+    declared = learned(training, clients=clients(3), client_fraction=0.34, global_rounds=6)
+    states, world = measured_with(declared, monkeypatch)
+    (last,) = {row.source for row in world.ledger.messages if row.kind == "smashed data" and row.round == 6}
+    slot = world.workload.setting.slots["smashed_up"]
+    assert same(states["smashed_up"], slot.senders[last].state())
+
+
+@pytest.mark.parametrize("protocol", ["splitfed-v2", "sl"])
+@pytest.mark.parametrize("update", ["ideal", "epoch"])
+def test_one_server_model_is_measured_with_the_codec_that_it_used_last(protocol, update, monkeypatch):
+    training = replace(TRAINING, update=update)
+    declared = learned(training, u_shaped=True, protocol=protocol, clients=clients(3), local_epochs=2)
+    states, world = measured_with(declared, monkeypatch)
+    served = [row for row in world.ledger.computations if row.operation == "server_step"]
+    slot = world.workload.setting.slots["smashed_down"]
+    assert same(states["smashed_down"], slot.senders[served[-1].client].state())
+    assert any(not same(states["smashed_down"], wire.state()) for wire in slot.senders.values())
+
+
+def test_rounds_that_are_not_evaluated_leave_nothing_behind():
+    world = finished(learned(global_rounds=5, evaluation=Evaluation(every_rounds=5, codec_off=False)))
+    kept = world.workload._evaluations.snapshot()
+    assert kept["halves"] == kept["codecs"] == {}
