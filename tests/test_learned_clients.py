@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from worlds import IMAGES, clients, finished, scenario
+from worlds import FAST, IMAGES, clients, finished, scenario
 
 from sfsim import world as worlds
-from sfsim.codec import Ae
+from sfsim.codec import Ae, Uniform
 from sfsim.learning.declarations import Cnn, Sgd
-from sfsim.scenario import Codecs, CodecTraining, Evaluation
+from sfsim.errors import Diverged
+from sfsim.network.cell import Cellular
+from sfsim.scenario import ClientGroup, Codecs, CodecTraining, Evaluation, ModelCodec
+from sfsim.scenario.cells import why_unicast
 from sfsim.workload.evaluation import Evaluations
 
 TRAINING = CodecTraining(optimiser=Sgd(learning_rate=0.5), verify=1.0)
@@ -91,3 +94,37 @@ def test_rounds_that_are_not_evaluated_leave_nothing_behind():
     world = finished(learned(global_rounds=5, evaluation=Evaluation(every_rounds=5, codec_off=False)))
     kept = world.workload._evaluations.snapshot()
     assert kept["halves"] == kept["codecs"] == {}
+
+
+def test_differences_of_codecs_are_not_multicast():
+    group = ClientGroup(name="c", count=3, device=FAST, cell="lte", distance_m=(50.0,))
+    coarse = replace(TRAINING, update_codec=ModelCodec(codec=Uniform(bits=8, per="tensor")))
+    given = {
+        "clients": (group,),
+        "cell": {"lte": Cellular(model_delivery="multicast")},
+        "client_fraction": 0.67,
+    }
+    assert not why_unicast(learned(**given))
+    declared = learned(coarse, global_rounds=5, **given)
+    assert any("differences (codec_training.update_codec)" in line for line in declared.remarks())
+    world = finished(declared)  # c-2 is away for a while and decodes everything all the same
+    assert "c-2" in {row.source for row in world.ledger.messages if row.kind == "smashed data"}
+    assert not why_unicast(learned(coarse, codecs=Codecs(), **given))
+
+
+def test_references_are_kept_only_for_differences():
+    whole = finished(learned(global_rounds=1)).workload.codecs.snapshot()
+    coarse = replace(TRAINING, update_codec=ModelCodec(codec=Uniform(bits=8, per="tensor")))
+    difference = finished(learned(coarse, global_rounds=1)).workload.codecs.snapshot()
+    assert not whole["reference"]
+    assert difference["reference"]
+
+
+@pytest.mark.parametrize("update", ["round", "ideal"])
+@pytest.mark.parametrize("learning_rate", [1e2, 1e3, 1e30])
+def test_a_codec_that_diverges_is_a_result(update, learning_rate):
+    training = CodecTraining(
+        optimiser=Sgd(learning_rate=learning_rate), clip_norm=1e9, update=update, verify=1.0
+    )
+    with pytest.raises(Diverged):
+        finished(learned(training, global_rounds=9))
