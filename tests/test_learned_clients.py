@@ -8,8 +8,8 @@ from worlds import FAST, IMAGES, clients, finished, scenario
 
 from sfsim import world as worlds
 from sfsim.codec import Ae, Uniform
-from sfsim.learning.declarations import Cnn, Sgd
 from sfsim.errors import Diverged
+from sfsim.learning.declarations import Cnn, Sgd
 from sfsim.network.cell import Cellular
 from sfsim.scenario import ClientGroup, Codecs, CodecTraining, Evaluation, ModelCodec
 from sfsim.scenario.cells import why_unicast
