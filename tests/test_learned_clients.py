@@ -128,3 +128,15 @@ def test_a_codec_that_diverges_is_a_result(update, learning_rate):
     )
     with pytest.raises(Diverged):
         finished(learned(training, global_rounds=9))
+
+
+def test_a_gradient_codec_that_has_learnt_its_part_costs_no_training():
+    world = finished(learned(replace(TRAINING, freeze_after_round=1), global_rounds=2))
+    trained = {
+        (row.round, row.operation) for row in world.ledger.computations if row.phase == "codec training"
+    }
+    # The gradient of the task goes back through a codec of smashed data, frozen or not.
+    smashed = {(round, operation) for round in (1, 2) for operation in ("client_forward", "client_backward")}
+    assert trained == smashed | {(1, "server_backward")}
+    rows = [row for row in world.ledger.messages if row.kind == "gradient"]
+    assert all(row.likelihood_bits > 0 for row in rows)

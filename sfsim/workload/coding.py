@@ -145,7 +145,7 @@ class Slot:
         """What decoding a received payload costs."""
         return self.codec.decode_cost(prod(shape), len(payload))
 
-    def rehearse_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
+    def rehearse_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
         """What `rehearse` costs, as phases."""
         return []
 

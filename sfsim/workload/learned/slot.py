@@ -85,7 +85,7 @@ class LearnedSlot(Slot):
     ) -> None:
         super().__init__(name, codec, seed, exact)
         self.owned_by_client = name.endswith("_up")
-        self._training, self.pixels, self._device = training, pixels, device
+        self._training = training
         self.tensor_shape = tensor_shape
         channels, height, width = tensor_shape
         self._first = networks.build(codec, channels, (height, width), integer(seed, "learned codec", name))
@@ -94,8 +94,7 @@ class LearnedSlot(Slot):
 
         def replica(client: str) -> CodecReplica:
             noise = integer(seed, "learned codec", name, "noise", client)
-            trainee = self._first.to(device)
-            return CodecReplica(trainee, training, noise, pixels)
+            return CodecReplica(self._first, training, noise, pixels, device)
 
         self._one_replica = one_replica and not self.owned_by_client
         shared = replica("") if self._one_replica else None
@@ -174,8 +173,8 @@ class LearnedSlot(Slot):
 
     @property
     def first_state(self) -> State:
-        """The weights at the beginning of the run."""
-        return {name: weight.detach() for name, weight in self._first.named_parameters()}
+        """The weights at the beginning of the run, in host memory."""
+        return {name: weight.detach().cpu() for name, weight in self._first.named_parameters()}
 
     def in_use(self) -> list[str]:
         """Clients whose wire codecs belong to the present model: of the last round, or of one replica the last."""
@@ -232,6 +231,10 @@ class LearnedSlot(Slot):
         """Whether the codec is trained in a round."""
         return self.last_round is None or round <= self.last_round
 
+    def _has_use(self, round: int) -> bool:
+        """Whether the run of a trainee is more than a read-out: it learns, or the task's gradient passes it."""
+        return self.learns(round) or self.name.startswith("smashed")
+
     def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal:
         rehearsal = self.replicas[client].rehearse(tensor, self.learns(at.round))
         # How far what is sent is behind what was learnt: the same tensor by both, in the measure of the loss.
@@ -255,6 +258,8 @@ class LearnedSlot(Slot):
         self, rehearsal: Rehearsal | None, gradient: torch.Tensor | None, client: str, at: Minibatch
     ) -> torch.Tensor | None:
         assert rehearsal is not None
+        if not self._has_use(at.round):
+            return None
         return self.replicas[client].learn(rehearsal, gradient, self.learns(at.round))
 
     # Costs.
@@ -265,10 +270,12 @@ class LearnedSlot(Slot):
     def decode_cost(self, shape: Shape, payload: bytes) -> Cost:
         return self._count("decode", shape) + Cost(bytes_touched=2 * len(payload))
 
-    def rehearse_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
-        return [("codec training", self._count("rehearse", shape))]
+    def rehearse_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
+        return [("codec training", self._count("rehearse", shape))] if self._has_use(at.round) else []
 
     def learn_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
+        if not self._has_use(at.round):
+            return []
         if not self.learns(at.round):
             return [("codec training", self._count("pass back", shape))]
         return [("codec training", self._count("learn", shape) + self._step_cost())]
