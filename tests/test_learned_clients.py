@@ -4,18 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from worlds import FAST, IMAGES, clients, finished, scenario
+from worlds import ACCESS, FAST, IMAGES, clients, finished, scenario
 
 from sfsim import world as worlds
 from sfsim.codec import Ae, Uniform
 from sfsim.errors import Diverged
 from sfsim.learning.declarations import Cnn, Sgd
 from sfsim.network.cell import Cellular
-from sfsim.scenario import ClientGroup, Codecs, CodecTraining, Evaluation, ModelCodec
+from sfsim.scenario import AdaptiveGate, ClientGroup, Codecs, CodecTraining, Evaluation, FedServer, ModelCodec
 from sfsim.scenario.cells import why_unicast
 from sfsim.workload.evaluation import Evaluations
+from sfsim.workload.learned import networks
+from sfsim.workload.learned.replica import CodecReplica
 
 TRAINING = CodecTraining(optimiser=Sgd(learning_rate=0.5), verify=1.0)
+COARSE = ModelCodec(codec=Uniform(bits=8, per="tensor"))
 
 
 def learned(training=TRAINING, scheme="FG", u_shaped=False, **changes):
@@ -98,7 +101,7 @@ def test_rounds_that_are_not_evaluated_leave_nothing_behind():
 
 def test_differences_of_codecs_are_not_multicast():
     group = ClientGroup(name="c", count=3, device=FAST, cell="lte", distance_m=(50.0,))
-    coarse = replace(TRAINING, update_codec=ModelCodec(codec=Uniform(bits=8, per="tensor")))
+    coarse = replace(TRAINING, update_codec=COARSE)
     given = {
         "clients": (group,),
         "cell": {"lte": Cellular(model_delivery="multicast")},
@@ -114,7 +117,7 @@ def test_differences_of_codecs_are_not_multicast():
 
 def test_references_are_kept_only_for_differences():
     whole = finished(learned(global_rounds=1)).workload.codecs.snapshot()
-    coarse = replace(TRAINING, update_codec=ModelCodec(codec=Uniform(bits=8, per="tensor")))
+    coarse = replace(TRAINING, update_codec=COARSE)
     difference = finished(learned(coarse, global_rounds=1)).workload.codecs.snapshot()
     assert not whole["reference"]
     assert difference["reference"]
@@ -140,3 +143,75 @@ def test_a_gradient_codec_that_has_learnt_its_part_costs_no_training():
     assert trained == smashed | {(1, "server_backward")}
     rows = [row for row in world.ledger.messages if row.kind == "gradient"]
     assert all(row.likelihood_bits > 0 for row in rows)
+
+
+SLOW_SERVER = FedServer(same_host=False, device=FAST, uplink=ACCESS, downlink=ACCESS)
+LATE = (*clients(2), replace(clients(1)[0], name="late", start_s=1.0))
+
+
+@pytest.mark.parametrize(
+    ("training", "changes"),
+    [
+        ({"update": "epoch", "update_codec": COARSE}, {"fed_server": SLOW_SERVER, "batch_norm": "local"}),
+        ({"update_every_minibatches": 2}, {"protocol": "splitfed-v2", "server_order": "arrival"}),
+        ({"update": "epoch"}, {"protocol": "sl"}),
+        ({"freeze_when_settled": 0.5}, {"aggregate": "best-validation", "validation_fraction": 0.25}),
+    ],
+)
+def test_late_clients_that_come_and_go_behind_a_gate_decode_everything(training, changes):
+    given = {"clients": LATE, "client_fraction": 0.67, "local_epochs": 2, "gradient_gate": AdaptiveGate()}
+    declared = learned(replace(TRAINING, **training), u_shaped=True, **(given | changes))
+    one, many = finished(declared), finished(declared, jobs=3)
+    assert one.ledger == many.ledger
+    sent = [row for row in one.ledger.messages if row.codec == "ae" and row.kind != "codec update"]
+    slots = one.workload.setting.slots.values()
+    assert sum(slot.verified for slot in slots) == len(sent)
+    assert "late" in {row.source for row in sent}
+
+
+# One step
+
+
+def stepped(**changes):
+    """What one step adds to a trainee's weights, and the gradient that it hands on to the model."""
+    training = replace(CodecTraining(optimiser=Sgd(learning_rate=1.0), clip_norm=1e9), **changes)
+    first = networks.build(Ae(channels=2, lambda_=100.0), 3, (8, 8), 7)
+    replica = CodecReplica(first, training, 7, 64, torch.device("cpu"))
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    rehearsal = replica.rehearse(x, trains=True)
+    at_tensor = replica.learn(rehearsal, torch.ones_like(x), trains=True)
+    before, after = dict(first.named_parameters()), replica.state()
+    return {name: after[name] - before[name].detach() for name in after}, at_tensor
+
+
+def test_steps_are_clipped_over_all_weights():
+    whole, _ = stepped()
+    clipped, _ = stepped(clip_norm=0.01)
+    norm = torch.cat([step.flatten() for step in whole.values()]).norm().item()
+    assert norm > 0.01
+    for name, step in clipped.items():
+        assert torch.allclose(step, whole[name] * 0.01 / norm, rtol=1e-3, atol=1e-6), name
+
+
+def test_entropy_models_learn_at_a_rate_of_their_own():
+    plain, _ = stepped()
+    fast, _ = stepped(entropy_learning_rate=5.0)
+    moved = 0
+    for name, step in fast.items():
+        rate = 5.0 if name.startswith("entropy_bottleneck.") else 1.0
+        assert torch.allclose(step, rate * plain[name], rtol=1e-4, atol=1e-5), name
+        moved += rate == 5.0 and bool(step.any())
+    assert moved
+
+
+def test_a_model_that_is_trained_by_the_task_alone_gets_nothing_of_rate_and_distortion():
+    both, with_own = stepped()
+    task, alone = stepped(model_loss="task")
+    assert all(
+        torch.equal(step, task[name]) for name, step in both.items()
+    )  # the codec learns from all three
+    first = networks.build(Ae(channels=2, lambda_=100.0), 3, (8, 8), 7)
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    first(x, "hard").x_hat.sum().backward()
+    assert torch.allclose(alone, x.grad, atol=1e-6)
+    assert not torch.allclose(with_own, x.grad, atol=1e-3)
