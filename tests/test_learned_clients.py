@@ -9,7 +9,7 @@ from worlds import ACCESS, FAST, IMAGES, clients, finished, scenario
 from sfsim import world as worlds
 from sfsim.codec import Ae, Uniform
 from sfsim.errors import Diverged
-from sfsim.learning.declarations import Cnn, Sgd
+from sfsim.learning.declarations import Adam, Cnn, Sgd
 from sfsim.network.cell import Cellular
 from sfsim.scenario import AdaptiveGate, ClientGroup, Codecs, CodecTraining, Evaluation, FedServer, ModelCodec
 from sfsim.scenario.cells import why_unicast
@@ -215,3 +215,19 @@ def test_a_model_that_is_trained_by_the_task_alone_gets_nothing_of_rate_and_dist
     first(x, "hard").x_hat.sum().backward()
     assert torch.allclose(alone, x.grad, atol=1e-6)
     assert not torch.allclose(with_own, x.grad, atol=1e-3)
+
+
+@pytest.mark.parametrize("update", ["round", "ideal"])
+def test_moments_of_codecs_are_forgotten_with_those_of_the_model(update):
+    def steps(rule):
+        training = replace(TRAINING, optimiser=Adam(learning_rate=1e-3), update=update)
+        world = finished(learned(training, clients=clients(1), optimiser_state=rule, local_steps=3))
+        return {
+            name: {int(state["step"]) for state in slot.replicas["c"].optimiser.state.values()}
+            for name, slot in world.workload.setting.slots.items()
+        }
+
+    assert steps("keep") == {"smashed_up": {9}, "gradient_down": {9}}
+    # A client forgets when it takes over the codec of the next round, the main server when it averages its own.
+    averaged = {3} if update == "round" else set()
+    assert steps("reset") == {"smashed_up": averaged, "gradient_down": set()}

@@ -36,6 +36,7 @@ from sfsim.workload.replica import State
 from sfsim.workload.work import FED_SERVER, MAIN_SERVER, Access, Minibatch, Work
 
 if TYPE_CHECKING:
+    from sfsim.workload.learned.replica import CodecReplica
     from sfsim.workload.selection import BestEpochs
     from sfsim.workload.setting import Setting
 
@@ -219,9 +220,7 @@ class CodecUpdates:
                 self._reference[key] = state
             self._held[name, receiver] = max(turn, self._held.get((name, receiver), 0))
             if whole:
-                slot.replicas[client].load(state)
-                if setting.scenario.optimiser_state == "reset":
-                    slot.replicas[client].reset_optimiser()
+                self._take_over(slot.replicas[client], state)
                 slot.senders[client] = slot.wire(state, version)
                 return
             wire = slot.wire(state, version)
@@ -260,7 +259,7 @@ class CodecUpdates:
             state = self._fedavg(clients, [self._epochs.codec_side(name, client) for client in clients])
             self.common[name] = state
             for replica in slot.replicas.values():
-                replica.load(state)
+                self._take_over(replica, state)
 
     def settle(self, owner: str, round: int, client: str = "") -> None:
         """At the end of a round (SL: on that client): note how large payloads were; freeze what has settled."""
@@ -298,6 +297,11 @@ class CodecUpdates:
         if self._sl or (not slot.owned_by_client and self._setting.one_server_model):
             return slot.replicas[self._last].state()
         return self.common[name]
+
+    def _take_over(self, replica: CodecReplica, state: State) -> None:
+        replica.load(state)
+        if self._setting.scenario.optimiser_state == "reset":
+            replica.reset_optimiser()
 
     def _averages(self, name: str, round: int) -> bool:
         slot = self.slots[name]
