@@ -54,6 +54,10 @@ class CodecError(SfsimError):
     """A tensor cannot be encoded, or a payload cannot be decoded."""
 
 
+class NotFinite(CodecError):
+    """A learned codec has come to weights that make NaN or infinity of a tensor."""
+
+
 class NetworkError(SfsimError):
     """A message cannot reach its destination, or a channel cannot be asked."""
 

@@ -1,9 +1,13 @@
 """Gates that hold gradients back: nobody steps on what was not sent, and nothing of it is left."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from interrupted import counted, files
 from worlds import MASKS, finished, scenario
 
+import sfsim
 from sfsim.codec import Ae
 from sfsim.errors import ConfigError
 from sfsim.learning.declarations import Sgd, UNet
@@ -110,3 +114,24 @@ def test_gates_with_learned_codecs_and_best_validation():
 def test_a_gate_counts_epochs():
     with pytest.raises(ConfigError, match="gradient_gate: found local_steps, expected local_epochs"):
         scenario(gradient_gate=NEVER, local_steps=3)
+
+
+@pytest.mark.parametrize("shape", [{}, U_SHAPED])
+@pytest.mark.parametrize("protocol", ["splitfed-v1", "splitfed-v2", "sl"])
+def test_a_gated_run_that_was_interrupted_goes_on_where_it_was(protocol, shape, tmp_path: Path):
+    declared = scenario(gradient_gate=AdaptiveGate(), protocol=protocol, global_rounds=4, **shape)
+    works = counted(declared, tmp_path / "whole", checkpoint_share=0)
+    counted(declared, tmp_path / "run", works * 3 // 4)
+    result = sfsim.resume(tmp_path / "run")
+    assert result.environment["resumed_after_rounds"]
+    assert files(result.directory) == files(tmp_path / "whole")
+
+
+def test_a_checkpoint_waits_for_both_ends_of_a_gradient_that_is_held_back(tmp_path: Path):
+    # In SL a client's round is over at once when its last gradient stays away; the server does not know yet.
+    declared = scenario(gradient_gate=NEVER, protocol="sl", global_rounds=4, **U_SHAPED)
+    works = counted(declared, tmp_path / "whole", checkpoint_share=0)
+    counted(declared, tmp_path / "run", works * 3 // 4)
+    result = sfsim.resume(tmp_path / "run")
+    assert result.environment["resumed_after_rounds"]
+    assert files(result.directory) == files(tmp_path / "whole")

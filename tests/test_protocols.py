@@ -141,6 +141,9 @@ def test_momentum_is_kept_or_forgotten_at_a_round(rule: str) -> None:
     world = finished(scenario(clients=clients(1), optimiser_state=rule, local_steps=3))
     steps = {int(s["step"]) for s in world.workload.setting.clients["c"].optimiser.state.values()}
     assert steps == ({6} if rule == "keep" else {3})
+    # The copies of the server-side model are averaged at a round's end.
+    steps = {int(s["step"]) for s in world.workload.setting.servers["c"].optimiser.state.values()}
+    assert steps == ({6} if rule == "keep" else set())
 
 
 def test_evaluation_interval_and_shares_per_client() -> None:

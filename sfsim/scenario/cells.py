@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sfsim.codec import Learned
 from sfsim.declaration import misfit
 from sfsim.errors import ConfigError, did_you_mean
 from sfsim.network.cell.radio import CellAccess, cell_link
@@ -89,6 +90,10 @@ def why_unicast(scenario: "Scenario") -> str:
         return "in 'sl' the model goes from client to client"
     if scenario.codecs.client_model_down.of == "delta":
         return "differences (client_model_down) are not the same for all clients"
+    codecs, sent = scenario.codecs, scenario.codec_training.update_codec
+    learned = any(isinstance(codec, Learned) for codec in (codecs.smashed_up, codecs.gradient_up))
+    if learned and sent.of == "delta" and scenario.codec_training.update != "ideal":
+        return "differences (codec_training.update_codec) are not the same for all clients"
     if scenario.network.transport.kind != "fluid":
         return f"transport {scenario.network.transport.kind!r} has acknowledgements of one receiver"
     return ""

@@ -44,10 +44,8 @@ def _codec_remarks(scenario: "Scenario") -> list[str]:
     """What is not as on a real network, because the scenario asks for the accounting of published code."""
     codecs, training = scenario.codecs, scenario.codec_training
     slots = (codecs.smashed_up, codecs.smashed_down, codecs.gradient_up, codecs.gradient_down)
-    if not any(isinstance(codec, Learned) for codec in slots):
-        return []
-    lines = []
-    if training.update == "ideal":
+    learned, lines = any(isinstance(codec, Learned) for codec in slots), []
+    if learned and training.update == "ideal":
         lines.append(
             "codec_training: update = 'ideal': weights of codecs are shared at once and free of charge"
         )
@@ -56,7 +54,12 @@ def _codec_remarks(scenario: "Scenario") -> list[str]:
         "train-mode-evaluation": "evaluated in training mode, with noise for rounding",
         "exact-gradients": "exact gradients are used, whatever their messages hold",
     }
-    return lines + [f"codec_training: as published: {meanings[switch]}" for switch in training.as_published]
+    for switch in training.as_published:
+        if learned or switch != "likelihood-rates":
+            lines.append(f"codec_training: as published: {meanings[switch]}")
+        else:
+            lines.append(f"codec_training: as_published = {switch!r} has no effect: no codec is learned")
+    return lines
 
 
 def _way_words(scenario: "Scenario", client: str, side: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sfsim.codec import frame
-from sfsim.errors import CodecError, Diverged
+from sfsim.errors import CodecError, Diverged, NotFinite
 from sfsim.seeds import stream
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Slot:
         try:
             encoded = self._encode(tensor, client, at)
         except CodecError as error:
-            if not torch.isfinite(tensor).all():
+            if isinstance(error, NotFinite) or not torch.isfinite(tensor).all():
                 raise Diverged(
                     at.round, f"{self.name} of {client}, minibatch {at.minibatch}: {error}"
                 ) from None
@@ -145,7 +145,7 @@ class Slot:
         """What decoding a received payload costs."""
         return self.codec.decode_cost(prod(shape), len(payload))
 
-    def rehearse_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
+    def rehearse_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
         """What `rehearse` costs, as phases."""
         return []
 

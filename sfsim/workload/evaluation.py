@@ -43,18 +43,19 @@ class Evaluations:
         for part in self._named.values():
             part.train(self._train_mode)
         self._parts = Parts(**self._named)
-        self._halves: dict[tuple[int, str], dict[str, State]] = {}
-        self._codec_states: dict[tuple[int, str], State] = {}
+        # No half is kept before both of the round before were measured, or were not to be.
+        self._halves: dict[str, dict[str, State]] = {}
+        self._codec_states: dict[str, State] = {}
         self.predictions: dict[str, np.ndarray] = {}
 
-    def keep(self, half: str, round: int, client: str = "") -> None:
+    def keep(self, half: str, client: str = "") -> None:
         """Keep one half of the global model, as it is now; per client where statistics are local."""
         setting, models = self._setting, self._models
         if self._codecs:
             owner = "client" if half == "client-side" else "server"
             for name in self._codecs.slots:
                 if self._codecs.owner(name) == owner:
-                    self._codec_states[round, name] = self._codecs.on_the_wire(name, client)
+                    self._codec_states[name] = self._codecs.on_the_wire(name, client)
         replicas = setting.clients if half == "client-side" else setting.servers
         if client:
             common = replicas[client].state()
@@ -63,20 +64,18 @@ class Evaluations:
         else:
             common = models.client_side if half == "client-side" else models.server_side
         if models.local_statistics:
-            self._halves[round, half] = {
-                name: common | _statistics(replica) for name, replica in replicas.items()
-            }
+            self._halves[half] = {name: common | _statistics(replica) for name, replica in replicas.items()}
         else:
-            self._halves[round, half] = {"": common}
+            self._halves[half] = {"": common}
 
     def evaluate(self, round: int) -> list[Measured]:
         """Measure a round's global model, and forget it."""
         setting, wanted = self._setting, self._setting.scenario.evaluation
-        client_side = self._halves.pop((round, "client-side"))
-        server_side = self._halves.pop((round, "server-side"))
-        rows = [self._train_loss(round), *self._gaps()]
+        client_side = self._halves.pop("client-side")
+        server_side = self._halves.pop("server-side")
+        rows = [self._train_loss(round), *self._gaps(round)]
         sums: dict[tuple[str, str, str, str], float] = {}
-        passages = self._passages(round)
+        passages = self._passages()
         total = sum(len(setting.shards[name]) for name in client_side if name)
         for variant in client_side:
             load(self._named, client_side[variant] | server_side[variant])
@@ -102,7 +101,7 @@ class Evaluations:
     def _predicted(self) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(array) for name, array in self.predictions.items()}
 
-    def _passages(self, round: int) -> dict[str, Slot | Passage]:
+    def _passages(self) -> dict[str, Slot | Passage]:
         """What smashed data go through: codecs, learned ones with the weights of the global model."""
         passages: dict[str, Slot | Passage] = {}
         for name, slot in self._setting.slots.items():
@@ -111,7 +110,7 @@ class Evaluations:
                 continue
             from sfsim.workload.learned.passage import Passage
 
-            state = self._codec_states.pop((round, name))
+            state = self._codec_states.pop(name)
             passages[name] = Passage(self._codecs.slots[name], state, self._train_mode)
         return passages
 
@@ -181,12 +180,12 @@ class Evaluations:
                 .numpy(),
             }
 
-    def _gaps(self) -> list[Measured]:
+    def _gaps(self, round: int) -> list[Measured]:
         """Per learned codec, how far the versions on the wire are behind the trainees, in squared error."""
         return [
             Measured("train", "on", f"{name}_{whose}_mse", value, "")
             for name, slot in (self._codecs.slots.items() if self._codecs else ())
-            for whose, value in zip(("wire", "trainee"), slot.take_gaps(), strict=True)
+            for whose, value in zip(("wire", "trainee"), slot.take_gaps(round), strict=True)
         ]
 
     def _train_loss(self, round: int) -> Measured:

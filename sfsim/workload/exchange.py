@@ -91,7 +91,9 @@ class ModelSlot:
         return self._codec.decode_cost(self.numel, len(payload))
 
     def _difference(self, state: State, reference: State) -> State:
-        return {name: v if name in self._raw else v - reference[name] for name, v in state.items()}
+        return {
+            name: v if name in self._raw else v.cpu() - reference[name].cpu() for name, v in state.items()
+        }
 
 
 def _is_coded(name: str, value: torch.Tensor) -> bool:

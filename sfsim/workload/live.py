@@ -75,7 +75,7 @@ class LiveWorkload:
 
     def keep(self, half: str, round: int, client: str = "") -> None:
         """Keep one half of the global model as it is now."""
-        self._evaluations.keep(half, round, client)
+        self._evaluations.keep(half, client)
         if self.codecs:
             self.codecs.settle("client" if half == "client-side" else "server", round, client)
 

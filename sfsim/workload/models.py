@@ -138,6 +138,8 @@ class Models:
             self.server_side = self.server_side | self._fedavg(clients, states)
             for replica in setting.servers.values():
                 load(replica.parts, self._travelling(self.server_side))
+                if setting.scenario.optimiser_state == "reset":
+                    replica.reset_optimiser()
             if self._codecs:
                 self._codecs.average("server", clients, round)
 

@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 from sfsim.cost import Cost
 from sfsim.errors import SfsimError
 from sfsim.payload import Outgoing
-from sfsim.workload.work import Access, Measured, Minibatch, Outcome, Work, WorkKey
+from sfsim.workload.work import (
+    MAIN_SERVER,
+    SKIPPED,
+    SKIPPED_CODEC,
+    Access,
+    Measured,
+    Minibatch,
+    Outcome,
+    Work,
+    WorkKey,
+)
 
 if TYPE_CHECKING:
     from sfsim.clock import Clock
@@ -82,7 +92,8 @@ class Recorder:
         self._num_works = 0
         self._round = 0
         self._wanted = False
-        self._under_way: set[str] = set()  # clients between forward and backward
+        # Minibatches between forward and backward: client, round, minibatch.
+        self._under_way: set[tuple[str, int, int]] = set()
         self._waiting: dict[int, Sequence[Any]] = {}  # arguments of works that were made and not launched
         self._running: dict[int, _Launched] = {}  # works whose outcome nobody has taken yet
         self._took_s, self._ended_s = _FIRST_TAKES_S, perf_counter()
@@ -206,10 +217,12 @@ class Recorder:
 
     def _launch(self, number: int, key: WorkKey, live: Callable[[], Outcome]) -> Outcome:
         del self._waiting[number]
+        # U-shaped, the main server hears of a gradient that is held back when the client has forgotten it.
+        last_to_skip = MAIN_SERVER if self._live.setting.u_shaped else key.client
         if key.operation == "client_forward":
-            self._under_way.add(key.client)
-        elif key.operation == "client_backward" or (key.operation == "skip" and key.party == key.client):
-            self._under_way.discard(key.client)
+            self._under_way.add((key.client, key.round, key.minibatch))
+        elif key.operation == "client_backward" or (key.operation == "skip" and key.party == last_to_skip):
+            self._under_way.discard((key.client, key.round, key.minibatch))
             if self._wanted:
                 self._clock.when_instant_ends(self._save_if_possible)
         row = self._replay("launch", number, self._clock.now)
@@ -227,7 +240,8 @@ class Recorder:
     def _outgoing(self, number: int, fields: list[Any]) -> Outgoing:
         """An outcome of the recording: with its payload where somebody is still to receive it."""
         outgoing = Outgoing(fields[0], b"", *fields[1:])._replace(work=number)
-        payload = self._payloads.get(number)
+        # Parties act on the word that a gradient was held back; no other content decides what they do.
+        payload = self._payloads.get(number, SKIPPED if outgoing.codec == SKIPPED_CODEC else None)
         return outgoing if payload is None else outgoing._replace(payload=payload)
 
     def _replay(self, *expected: Any) -> Row | None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from sfsim.codec import AnyCodec, Learned
+from sfsim.errors import ConfigError
 from sfsim.learning.cut import split
 from sfsim.learning.models import build
 from sfsim.learning.partition import minibatches
@@ -99,18 +100,22 @@ class Setting:
         from sfsim.workload.learned.slot import LearnedSlot
 
         part = "front_end" if name in ("smashed_up", "gradient_down") else "server_side"
-        return LearnedSlot(
-            name,
-            codec,
-            seed,
-            self.scenario.codec_training,
-            self.prices.shape_after(part, 1)[1:],
-            self.pixels,
-            list(self.shards),
-            self.one_server_model,
-            self.device,
-            exact,
-        )
+        try:
+            return LearnedSlot(
+                name,
+                codec,
+                seed,
+                self.scenario.codec_training,
+                self.prices.shape_after(part, 1)[1:],
+                self.pixels,
+                list(self.shards),
+                self.one_server_model,
+                self.device,
+                exact,
+            )
+        except ConfigError as error:
+            place = f"[codecs] {name}, {error.place}"
+            raise ConfigError(place, error.found, error.expected, error.hint) from None
 
     @property
     def pixels(self) -> int:

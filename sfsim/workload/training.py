@@ -14,7 +14,7 @@ from sfsim.payload import Outgoing
 from sfsim.seeds import stream
 from sfsim.workload import coding
 from sfsim.workload.replica import Pending
-from sfsim.workload.work import MAIN_SERVER, SKIPPED, Access, Minibatch, Work
+from sfsim.workload.work import MAIN_SERVER, SKIPPED, SKIPPED_CODEC, Access, Minibatch, Work
 
 if TYPE_CHECKING:
     from sfsim.codec import Encoded
@@ -60,7 +60,7 @@ class Training:
             return self._outgoing("smashed data", slot, encoded, payload, fwd.y, at, rehearsal, len(labels))
 
         costs = [("forward", setting.prices.of("front_end", len(rows)).forward), ("encode", encode)]
-        costs += slot.rehearse_costs(shape)
+        costs += slot.rehearse_costs(shape, at)
         return setting.work(client, client, at, "client_forward", costs, run, [client])
 
     def server_forward(self, client: str, at: Minibatch, payload: bytes) -> Work:
@@ -73,7 +73,7 @@ class Training:
         if setting.u_shaped:
             down = setting.slots["smashed_down"]
             out_shape = setting.prices.shape_after("server_side", batch)
-            costs += [("encode", down.encode_cost(out_shape)), *down.rehearse_costs(out_shape)]
+            costs += [("encode", down.encode_cost(out_shape)), *down.rehearse_costs(out_shape, at)]
         else:
             costs.append(("loss", setting.prices.loss(batch)))
 
@@ -148,7 +148,7 @@ class Training:
         return [
             ("backward", setting.prices.of("back_end", batch).backward),
             ("encode", up.encode_cost(shape)),
-            *up.rehearse_costs(shape),
+            *up.rehearse_costs(shape, at),
             *up.learn_costs(shape, at),
         ]
 
@@ -205,7 +205,7 @@ class Training:
         is_open = payload is not None or self._is_open(client, at, pending.loss)
         if is_open:
             costs.append(("encode", down.encode_cost(shape)))
-            costs += [*down.rehearse_costs(shape), *down.learn_costs(shape, at)]
+            costs += [*down.rehearse_costs(shape, at), *down.learn_costs(shape, at)]
 
         def run() -> Outgoing:
             fwd = self._pending.pop(client).forward
@@ -317,7 +317,7 @@ class Training:
 def _skipped(at: Minibatch) -> Outgoing:
     """Return the word that a gate held a gradient back."""
     return Outgoing(
-        "gradient", SKIPPED, codec="skipped", round=at.round, epoch=at.epoch, minibatch=at.minibatch
+        "gradient", SKIPPED, codec=SKIPPED_CODEC, round=at.round, epoch=at.epoch, minibatch=at.minibatch
     )
 
 

@@ -9,8 +9,9 @@ from sfsim.payload import Outgoing
 
 Costs = Sequence[tuple[str, Cost]]
 
-# The payload of a gradient that a gate held back.
+# The payload of a gradient that a gate held back, and what the ledger calls its codec.
 SKIPPED = b"\0"
+SKIPPED_CODEC = "skipped"
 
 MAIN_SERVER = "main server"
 FED_SERVER = "fed server"

@@ -44,6 +44,8 @@ class CodecReplica:
     pixels : int
         Pixels of one input image: the rate of the loss is in bits per pixel.
     training : CodecTraining
+    device : torch.device
+        Where it learns.
 
     Attributes
     ----------
@@ -51,8 +53,10 @@ class CodecReplica:
         How often the weights have changed.
     """
 
-    def __init__(self, trainee: Trainee, training: CodecTraining, seed: int, pixels: int) -> None:
-        self.trainee = copy.deepcopy(trainee)
+    def __init__(
+        self, trainee: Trainee, training: CodecTraining, seed: int, pixels: int, device: torch.device
+    ) -> None:
+        self.trainee = copy.deepcopy(trainee).to(device)
         self.trainee._generator = torch.Generator().manual_seed(seed)
         self._training, self._pixels = training, pixels
         self._task_only = training.model_loss == "task"
@@ -122,8 +126,10 @@ class CodecReplica:
         self.changes = saved["changes"]
 
     def state(self) -> State:
-        """Copies of all weights; nothing else is ever sent or averaged (tables follow from weights)."""
-        return {name: weight.detach().clone() for name, weight in self.trainee.named_parameters()}
+        """Copies of all weights in host memory; nothing else is sent or averaged (tables follow from weights)."""
+        return {
+            name: weight.detach().to("cpu", copy=True) for name, weight in self.trainee.named_parameters()
+        }
 
     def load(self, state: State) -> None:
         """Take over weights."""

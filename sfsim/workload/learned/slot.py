@@ -85,7 +85,7 @@ class LearnedSlot(Slot):
     ) -> None:
         super().__init__(name, codec, seed, exact)
         self.owned_by_client = name.endswith("_up")
-        self._training, self.pixels, self._device = training, pixels, device
+        self._training = training
         self.tensor_shape = tensor_shape
         channels, height, width = tensor_shape
         self._first = networks.build(codec, channels, (height, width), integer(seed, "learned codec", name))
@@ -94,21 +94,23 @@ class LearnedSlot(Slot):
 
         def replica(client: str) -> CodecReplica:
             noise = integer(seed, "learned codec", name, "noise", client)
-            trainee = self._first.to(device)
-            return CodecReplica(trainee, training, noise, pixels)
+            return CodecReplica(self._first, training, noise, pixels, device)
 
-        shared = replica("") if one_replica and not self.owned_by_client else None
+        self._one_replica = one_replica and not self.owned_by_client
+        shared = replica("") if self._one_replica else None
         self.replicas = {client: shared or replica(client) for client in clients}
         self._wires: WeakValueDictionary[tuple[int, bytes], WireCodec] = WeakValueDictionary()
         wire = self.wire(self.replicas[clients[0]].state(), 1)
         self.senders, self.receivers = dict.fromkeys(clients, wire), dict.fromkeys(clients, wire)
         self.last_round = training.freeze_after_round if training.trains else 0
         self.bits: dict[str, list[float]] = {client: [] for client in clients}
-        self.gaps: dict[str, list[float]] = {}  # sums per client: error as sent, the trainee's, tensors
+        # Sums per round and client: error as sent, the trainee's, tensors.
+        self.gaps: dict[tuple[int, str], list[float]] = {}
         self.verified = 0  # messages that were decoded and found equal
         self._shared = dict.fromkeys(clients, 0)
         self._sent: dict[str, tuple[Reconstructed, str]] = {}  # and the fingerprint it was made with
-        self._epochs: dict[str, tuple[int, int]] = {}
+        self._epochs: dict[str, tuple[int, int]] = {}  # round and epoch of what a client's receiver had last
+        self._served = ""  # one replica: the client that it sent to last
 
     def snapshot(self) -> dict[str, Any]:
         """See `sfsim.workload.saving`; a wire codec is saved as the weights and the version it was made of."""
@@ -126,6 +128,7 @@ class LearnedSlot(Slot):
             "shared": self._shared,
             "epochs": self._epochs,
             "verified": self.verified,
+            "served": self._served,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -139,6 +142,7 @@ class LearnedSlot(Slot):
         self.saturated, self.last_round, self.bits = saved["saturated"], saved["last_round"], saved["bits"]
         self.gaps = saved["gaps"]
         self._shared, self._epochs, self.verified = saved["shared"], saved["epochs"], saved["verified"]
+        self._served = saved["served"]
 
     # The wire.
 
@@ -169,11 +173,20 @@ class LearnedSlot(Slot):
 
     @property
     def first_state(self) -> State:
-        """The weights at the beginning of the run."""
-        return {name: weight.detach() for name, weight in self._first.named_parameters()}
+        """The weights at the beginning of the run, in host memory."""
+        return {name: weight.detach().cpu() for name, weight in self._first.named_parameters()}
+
+    def in_use(self) -> list[str]:
+        """Clients whose wire codecs belong to the present model: of the last round, or of one replica the last."""
+        if self._served:
+            return [self._served]
+        last = max((round for round, _ in self._epochs.values()), default=0)
+        return [client for client in self.senders if self._epochs.get(client, (0, 0))[0] == last]
 
     def _encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Reconstructed:
         replica = self.replicas[client]
+        if self._one_replica:
+            self._served = client
         if self._training.update == "ideal" and self._shared[client] != replica.changes:
             # Free of charge and at once, both ends hold the trainee's weights.
             wire = self.wire(replica.state(), self.senders[client].version + 1)
@@ -218,6 +231,10 @@ class LearnedSlot(Slot):
         """Whether the codec is trained in a round."""
         return self.last_round is None or round <= self.last_round
 
+    def _has_use(self, round: int) -> bool:
+        """Whether the run of a trainee is more than a read-out: it learns, or the task's gradient passes it."""
+        return self.learns(round) or self.name.startswith("smashed")
+
     def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal:
         rehearsal = self.replicas[client].rehearse(tensor, self.learns(at.round))
         # How far what is sent is behind what was learnt: the same tensor by both, in the measure of the loss.
@@ -225,25 +242,24 @@ class LearnedSlot(Slot):
         scale = root_mean_square(tensor).item() if self.codec.normalise else 1.0
         error = (sent.reconstruction.to(tensor.device) - tensor.detach()).square().mean().item()
         wire_mse = error / scale**2 if scale else 0.0
-        gaps = self.gaps.setdefault(client, [0.0, 0.0, 0.0])
+        gaps = self.gaps.setdefault((at.round, client), [0.0, 0.0, 0.0])
         for place, value in enumerate((wire_mse, rehearsal.output.mse.item(), 1.0)):
             gaps[place] += value
         return rehearsal
 
-    def take_gaps(self) -> tuple[float, float]:
-        """Mean squared error of all tensors since the last call: as sent, and as the trainee would have."""
-        wire, trainee, count = (
-            (sum(values) for values in zip(*self.gaps.values(), strict=True))
-            if self.gaps
-            else (0.0, 0.0, 0.0)
-        )
-        self.gaps = {}
+    def take_gaps(self, round: int) -> tuple[float, float]:
+        """Mean squared error of all tensors up to a round and since the last call: as sent, and the trainee's."""
+        # Clients write side by side, and may be in the next round already.
+        taken = [self.gaps.pop(key) for key in sorted(self.gaps) if key[0] <= round]
+        wire, trainee, count = (sum(values) for values in zip(*taken, strict=True)) if taken else (0, 0, 0)
         return (wire / count, trainee / count) if count else (math.nan, math.nan)
 
     def learn(
         self, rehearsal: Rehearsal | None, gradient: torch.Tensor | None, client: str, at: Minibatch
     ) -> torch.Tensor | None:
         assert rehearsal is not None
+        if not self._has_use(at.round):
+            return None
         return self.replicas[client].learn(rehearsal, gradient, self.learns(at.round))
 
     # Costs.
@@ -254,10 +270,12 @@ class LearnedSlot(Slot):
     def decode_cost(self, shape: Shape, payload: bytes) -> Cost:
         return self._count("decode", shape) + Cost(bytes_touched=2 * len(payload))
 
-    def rehearse_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
-        return [("codec training", self._count("rehearse", shape))]
+    def rehearse_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
+        return [("codec training", self._count("rehearse", shape))] if self._has_use(at.round) else []
 
     def learn_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
+        if not self._has_use(at.round):
+            return []
         if not self.learns(at.round):
             return [("codec training", self._count("pass back", shape))]
         return [("codec training", self._count("learn", shape) + self._step_cost())]

@@ -55,6 +55,12 @@ def load(file: Path, trainee: Trainee) -> None:
     wanted = _network(trainee.declaration, trainee.in_channels, trainee.stages)
     if found != wanted:
         raise ConfigError(place, found, wanted)
+    for name, weight in trainee.named_parameters():
+        if name not in weights:
+            raise ConfigError(place, f"no {name}", "all weights of the codec")
+        if weights[name].shape != weight.shape:
+            shape = tuple(weights[name].shape)
+            raise ConfigError(place, f"{name} of shape {shape}", str(tuple(weight.shape)))
     load_weights(trainee, weights)
 
 

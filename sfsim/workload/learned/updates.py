@@ -36,6 +36,7 @@ from sfsim.workload.replica import State
 from sfsim.workload.work import FED_SERVER, MAIN_SERVER, Access, Minibatch, Work
 
 if TYPE_CHECKING:
+    from sfsim.workload.learned.replica import CodecReplica
     from sfsim.workload.selection import BestEpochs
     from sfsim.workload.setting import Setting
 
@@ -50,6 +51,7 @@ class CodecUpdates:
         self._setting, self._epochs = setting, epochs
         scenario = setting.scenario
         self._training, self._sl = scenario.codec_training, scenario.protocol == "sl"
+        self._differences = scenario.codec_training.update_codec.of == "delta"  # never in SL
         self.slots = {name: slot for name, slot in setting.slots.items() if isinstance(slot, LearnedSlot)}
         self._whole: dict[str, ModelSlot] = {}
         self._decoder: dict[str, ModelSlot] = {}
@@ -64,7 +66,7 @@ class CodecUpdates:
             self._whole[name], self._decoder[name] = ModelSlot(spec, first), ModelSlot(spec, _decoder(first))
             self._averaged[name] = self.common[name] = first
             self._versions[name], self._before[name] = 1, None
-        # What each receiver decoded last: the reference of differences, and since which turn it holds it.
+        # What each receiver decoded last, where differences refer to it, and since which turn it holds it.
         self._reference: dict[tuple[str, str, str], State] = {}
         self._held: dict[tuple[str, str], int] = {}
         self._returned: dict[tuple[str, str], tuple[int, State]] = {}
@@ -164,7 +166,7 @@ class CodecUpdates:
                 state = self._epochs.codec_side(name, client) if receiver == FED_SERVER else replica.state()
                 # The fed server knows what it gave the client.
                 holder = client if receiver == FED_SERVER else receiver
-                reference = self._reference.get((name, holder, client)) if not self._sl else None
+                reference = self._reference.get((name, holder, client))
                 version = slot.senders[client].version + 1
             travelling = state if whole else _decoder(state)
             outgoing = coder.encode(travelling, reference, at.round, None)
@@ -213,19 +215,18 @@ class CodecUpdates:
                 self._returned[name, client] = version, coder.decode(body, reference)
                 return
             key = (name, receiver, "" if from_common and receiver == MAIN_SERVER else client)
-            state = coder.decode(body, None if self._sl else self._reference.get(key))
-            self._reference[key] = state
+            state = coder.decode(body, self._reference.get(key))
+            if self._differences:
+                self._reference[key] = state
             self._held[name, receiver] = max(turn, self._held.get((name, receiver), 0))
             if whole:
-                slot.replicas[client].load(state)
-                if setting.scenario.optimiser_state == "reset":
-                    slot.replicas[client].reset_optimiser()
+                self._take_over(slot.replicas[client], state)
                 slot.senders[client] = slot.wire(state, version)
                 return
             wire = slot.wire(state, version)
             for served in clients if receiver == MAIN_SERVER else [client]:
                 slot.receivers[served] = wire
-                if receiver == MAIN_SERVER and not self._sl:
+                if receiver == MAIN_SERVER and self._differences:
                     self._reference[name, MAIN_SERVER, served] = state
 
         costs = [("decode", coder.decode_cost(payload))]
@@ -258,7 +259,7 @@ class CodecUpdates:
             state = self._fedavg(clients, [self._epochs.codec_side(name, client) for client in clients])
             self.common[name] = state
             for replica in slot.replicas.values():
-                replica.load(state)
+                self._take_over(replica, state)
 
     def settle(self, owner: str, round: int, client: str = "") -> None:
         """At the end of a round (SL: on that client): note how large payloads were; freeze what has settled."""
@@ -280,13 +281,11 @@ class CodecUpdates:
     def on_the_wire(self, name: str, client: str) -> State:
         """The weights that a round's model was trained with and is measured with (SL: with that client).
 
-        Those that senders hold, averaged over clients where they differ; the trainees are ahead of them.
+        Those that senders hold, averaged over the round's clients where they differ (of one server model: those
+        that it used last); the trainees are ahead of them.
         """
         slot = self.slots[name]
-        if client:
-            return slot.senders[client].state()
-        newest = max(self._held.get((name, receiver), 0) for receiver in slot.senders)
-        clients = [c for c in slot.senders if self._held.get((name, c), 0) == newest]
+        clients = [client] if client else slot.in_use()
         wires = [slot.senders[client] for client in clients]
         if len(set(wires)) == 1:
             return wires[0].state()
@@ -299,12 +298,10 @@ class CodecUpdates:
             return slot.replicas[self._last].state()
         return self.common[name]
 
-    def global_state(self, name: str, client: str) -> State:
-        """The weights of the global model's codec: averaged, or in SL and of the one server model, the latest."""
-        slot = self.slots[name]
-        if self._sl or (not slot.owned_by_client and self._setting.one_server_model):
-            return slot.replicas[client or next(iter(slot.replicas))].state()
-        return self.common[name]
+    def _take_over(self, replica: CodecReplica, state: State) -> None:
+        replica.load(state)
+        if self._setting.scenario.optimiser_state == "reset":
+            replica.reset_optimiser()
 
     def _averages(self, name: str, round: int) -> bool:
         slot = self.slots[name]
@@ -323,13 +320,13 @@ class CodecUpdates:
         """The average, and the reference that its receiver has for it: the average before, or none."""
         version, before = self._versions[name], self._before[name]
         held = self._reference.get((name, receiver, "" if receiver == MAIN_SERVER else receiver))
-        if self._training.update_codec.of == "delta" and before is not None and held is not None:
+        if not self._differences:
+            return version, self._averaged[name], None
+        if before is not None and held is not None:
             known = before if whole else _decoder(before)
             if all(bool((held[key] == value).all()) for key, value in known.items()):
                 return version, self._averaged[name], held
-        if self._training.update_codec.of == "delta":
-            return version, self.common[name], None  # travels whole, as the others will have decoded it
-        return version, self._averaged[name], None
+        return version, self.common[name], None  # travels whole, as the others will have decoded it
 
     def _fedavg(self, names: Sequence[str], states: list[State]) -> State:
         weights = [float(len(self._setting.shards[name])) for name in names]

@@ -23,7 +23,7 @@ from sfsim.codec.entropy.context import Context
 from sfsim.codec.entropy.gaussian import output_bits
 from sfsim.codec.frame import CODEC_IDS, FORMAT, MAGIC, Frame, read_varint
 from sfsim.cost import Cost
-from sfsim.errors import CodecError
+from sfsim.errors import CodecError, NotFinite
 from sfsim.learning.costing import count
 from sfsim.workload.learned import integers
 from sfsim.workload.learned.latents import Conditional, Shape, Simple
@@ -99,7 +99,7 @@ class WireCodec:
         try:
             return self._encode(x.detach())
         except CodecError as error:
-            raise CodecError(f"{label}: {error}") from None
+            raise type(error)(f"{label}: {error}") from None
 
     def decode(self, payload: bytes) -> Tensor:
         """Return the tensor of a payload.
@@ -162,11 +162,13 @@ class WireCodec:
             z = self._module.hyper_analysis(y) if hasattr(self._module, "hyper_analysis") else None
         for latents in (y,) if z is None else (y, z):
             if not torch.isfinite(latents).all():
-                raise CodecError(
+                raise NotFinite(
                     f"the encoder of {self.declaration.name} makes values that are not finite of it"
                 )
         body = self._latents.encode(y.numpy(), None if z is None else z.numpy())
         x_hat = self._synthesise(body.latents, shape, scale, dtype)
+        if not torch.isfinite(x_hat).all():
+            raise NotFinite(f"the decoder of {self.declaration.name} makes values that are not finite of it")
         payload = self._frame(x, head + body.data)
         return Reconstructed(payload, body.ideal_bits, body.saturated, reconstruction=x_hat)
 
