@@ -19,7 +19,7 @@ import torch
 
 from sfsim.codec.learned import Learned
 from sfsim.cost import Cost
-from sfsim.errors import CodecError, SimulationError
+from sfsim.errors import CodecError, NotFinite, SimulationError
 from sfsim.seeds import integer, stream
 from sfsim.workload.coding import Arrival, Slot
 from sfsim.workload.learned import networks, stored
@@ -220,8 +220,11 @@ class LearnedSlot(Slot):
         return self.replicas[client].state()
 
     def preview(self, tensor: torch.Tensor, client: str) -> torch.Tensor:
-        """Return what a receiver would get of this client's tensor now."""
-        return self.senders[client].encode(tensor).reconstruction.to(tensor.device)
+        """Return what a receiver would get of this client's tensor now; NaN for what cannot be sent."""
+        try:
+            return self.senders[client].encode(tensor).reconstruction.to(tensor.device)
+        except NotFinite:
+            return torch.full_like(tensor, torch.nan)
 
     # Learning.
 
