@@ -246,3 +246,13 @@ def test_what_has_diverged_validates_as_nan():
     slot.senders["c-0"] = slot.wire(huge, 2)
     assert torch.isnan(slot.preview(torch.ones(2, 2, 4, 4), "c-0")).all()
     world.workload.close()
+
+
+def test_an_update_that_has_diverged_says_which_and_when():
+    world = worlds.build(learned(replace(TRAINING, update_codec=COARSE)))
+    codecs = world.workload.codecs
+    broken = {name: weight * torch.nan for name, weight in codecs.slots["smashed_up"].first_state.items()}
+    codecs._returned = {("smashed_up", client): (2, broken) for client in ("c-0", "c-1")}
+    with pytest.raises(Diverged, match=r"diverged in round 3: codec smashed_up: tensor '.*': found nan"):
+        codecs.average("client", ["c-0", "c-1"], 3)
+    world.workload.close()
