@@ -55,7 +55,7 @@ class CodecError(SfsimError):
 
 
 class NotFinite(CodecError):
-    """A learned codec has come to weights that make NaN or infinity of a tensor."""
+    """A learned codec cannot encode a tensor because it holds NaN or infinity, or comes to it."""
 
 
 class NetworkError(SfsimError):

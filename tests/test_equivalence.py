@@ -145,7 +145,7 @@ def worlds_with_equal_shards(declared: Scenario) -> World:
     setting = world.workload.setting
     setting.shards = {name: np.arange(len(setting.dataset.train)) for name in setting.shards}
     plan = [(Minibatch(1, 1, 1), np.arange(len(setting.dataset.train)))]
-    setting._plans = {(name, 1): plan for name in setting.shards}
+    setting._plans = dict.fromkeys(setting.shards, (1, plan))
     try:
         world.env.run(until=world.env.all_of(world.processes))
     finally:

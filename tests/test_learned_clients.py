@@ -15,6 +15,7 @@ from sfsim.scenario import AdaptiveGate, ClientGroup, Codecs, CodecTraining, Eva
 from sfsim.scenario.cells import why_unicast
 from sfsim.workload.evaluation import Evaluations
 from sfsim.workload.learned import networks
+from sfsim.workload.learned.passage import Passage
 from sfsim.workload.learned.replica import CodecReplica
 
 TRAINING = CodecTraining(optimiser=Sgd(learning_rate=0.5), verify=1.0)
@@ -231,3 +232,27 @@ def test_moments_of_codecs_are_forgotten_with_those_of_the_model(update):
     # A client forgets when it takes over the codec of the next round, the main server when it averages its own.
     averaged = {3} if update == "round" else set()
     assert steps("reset") == {"smashed_up": averaged, "gradient_down": set()}
+
+
+def test_what_has_diverged_validates_as_nan():
+    world = worlds.build(learned(aggregate="best-validation", validation_fraction=0.25))
+    slot = world.workload.setting.slots["smashed_up"]
+    sent = torch.ones(2, 2, 4, 4)
+    assert torch.isfinite(slot.preview(sent, "c-0")).all()
+    sent[0, 0, 0, 0] = torch.nan
+    assert torch.isnan(slot.preview(sent, "c-0")).all()
+    assert torch.isnan(Passage(slot, slot.first_state, train_mode=False).transmit(sent).tensor).all()
+    huge = {name: weight.fill_(1e30) for name, weight in slot.state("c-0").items()}
+    slot.senders["c-0"] = slot.wire(huge, 2)
+    assert torch.isnan(slot.preview(torch.ones(2, 2, 4, 4), "c-0")).all()
+    world.workload.close()
+
+
+def test_an_update_that_has_diverged_says_which_and_when():
+    world = worlds.build(learned(replace(TRAINING, update_codec=COARSE)))
+    codecs = world.workload.codecs
+    broken = {name: weight * torch.nan for name, weight in codecs.slots["smashed_up"].first_state.items()}
+    codecs._returned = {("smashed_up", client): (2, broken) for client in ("c-0", "c-1")}
+    with pytest.raises(Diverged, match=r"diverged in round 3: codec smashed_up: tensor '.*': found nan"):
+        codecs.average("client", ["c-0", "c-1"], 3)
+    world.workload.close()

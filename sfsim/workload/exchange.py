@@ -38,9 +38,14 @@ class ModelSlot:
         The codec, and whether it codes the weights or their difference to the reference.
     like : mapping of str to Tensor
         A state whose names, shapes and dtypes every state here has.
+    what : str
+        What travels, for complaints.
     """
 
-    def __init__(self, spec: ModelCodec, like: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, spec: ModelCodec, like: Mapping[str, torch.Tensor], what: str = "client model"
+    ) -> None:
+        self._what = what
         self._codec, self._delta = spec.codec, spec.of == "delta"
         self._like = {name: (array.shape, array.dtype) for name, array in to_arrays(like).items()}
         self._raw = {name for name in like if not _is_coded(name, like[name])}
@@ -59,7 +64,7 @@ class ModelSlot:
         except CodecError as error:
             if all(torch.isfinite(value).all() for value in values.values()):
                 raise
-            raise Diverged(round, f"client model: {error}") from None
+            raise Diverged(round, f"{self._what}: {error}") from None
         return Outgoing(
             kind="client model",
             payload=bytes([mode]) + encoded.payload,
@@ -74,7 +79,7 @@ class ModelSlot:
         """Return the state that `encode` was given, as far as the codec kept it."""
         mode = payload[0] if payload else -1
         if mode not in (_PLAIN, _WEIGHTS, _DELTA) or (mode == _DELTA and reference is None):
-            raise CodecError(f"a client model of unknown form {mode} arrived")
+            raise CodecError(f"{self._what}: a payload of unknown form {mode} arrived")
         codec = _FLOAT32 if mode == _PLAIN else self._codec
         arrays = decode_state(payload[1:], codec, like=self._like, raw=self._raw)
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}

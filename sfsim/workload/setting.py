@@ -88,7 +88,7 @@ class Setting:
         }
         self.label_codec = scenario.codecs.labels
         self.executor = OrderedExecutor(self.jobs, lambda: torch.set_num_threads(1))
-        self._plans: dict[tuple[str, int], list[tuple[Minibatch, np.ndarray]]] = {}
+        self._plans: dict[str, tuple[int, list[tuple[Minibatch, np.ndarray]]]] = {}
 
     def _slot(self, name: str, codec: AnyCodec) -> Slot:
         seed = self.scenario.seeds.training
@@ -133,11 +133,12 @@ class Setting:
 
     def batches(self, client: str, round: int) -> Sequence[tuple[Minibatch, np.ndarray]]:
         """Minibatches of a client in a round, each with the rows of the training split it takes."""
-        if (client, round) not in self._plans:
-            # Only the current round of a client is asked for, so the older ones are forgotten.
-            self._plans = {key: plan for key, plan in self._plans.items() if key[0] != client}
-            self._plans[client, round] = list(self._draw(client, round))
-        return self._plans[client, round]
+        # Only the present round of a client is asked for, so older ones are forgotten. Works ask in their threads.
+        drawn, plan = self._plans.get(client, (0, []))
+        if drawn != round:
+            plan = list(self._draw(client, round))
+            self._plans[client] = (round, plan)
+        return plan
 
     def _draw(self, client: str, round: int) -> Sequence[tuple[Minibatch, np.ndarray]]:
         scenario, seed = self.scenario, self.scenario.seeds.data

@@ -38,13 +38,10 @@ class Passage:
 
     def transmit(self, tensor: torch.Tensor) -> Arrival:
         """Return what a receiver gets; NaN for what has diverged and cannot be sent."""
-        nothing = Arrival(torch.full_like(tensor, torch.nan), math.nan, math.nan)
-        if not torch.isfinite(tensor).all():
-            return nothing
         try:
             sent = self._wire.encode(tensor)
         except NotFinite:
-            return nothing
+            return Arrival(torch.full_like(tensor, torch.nan), math.nan, math.nan)
         generator = torch.Generator().manual_seed(integer(0, "published rate", self._name))
         noisy = self._trainee(tensor, "noise", generator)
         received = noisy.x_hat if self._train_mode else sent.reconstruction.to(tensor.device)

@@ -11,22 +11,20 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch import nn
 
 from sfsim.codec.learned import Learned
 from sfsim.cost import Cost
-from sfsim.errors import CodecError, SimulationError
-from sfsim.learning.costing import count, optimiser_cost
+from sfsim.errors import CodecError, NotFinite, SimulationError
 from sfsim.seeds import integer, stream
 from sfsim.workload.coding import Arrival, Slot
 from sfsim.workload.learned import networks, stored
 from sfsim.workload.learned.networks import root_mean_square
+from sfsim.workload.learned.prices import price, step_price
 from sfsim.workload.learned.replica import CodecReplica, Rehearsal, decoder_side, load_weights
 from sfsim.workload.learned.wire import Reconstructed, WireCodec, freeze
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sfsim.scenario import CodecTraining
-    from sfsim.workload.learned.networks import Trainee
+    from sfsim.workload.learned.prices import What
     from sfsim.workload.prices import Shape
     from sfsim.workload.replica import State
     from sfsim.workload.work import Minibatch
@@ -222,8 +220,11 @@ class LearnedSlot(Slot):
         return self.replicas[client].state()
 
     def preview(self, tensor: torch.Tensor, client: str) -> torch.Tensor:
-        """Return what a receiver would get of this client's tensor now."""
-        return self.senders[client].encode(tensor).reconstruction.to(tensor.device)
+        """Return what a receiver would get of this client's tensor now; NaN for what cannot be sent."""
+        try:
+            return self.senders[client].encode(tensor).reconstruction.to(tensor.device)
+        except NotFinite:
+            return torch.full_like(tensor, torch.nan)
 
     # Learning.
 
@@ -265,60 +266,24 @@ class LearnedSlot(Slot):
     # Costs.
 
     def encode_cost(self, shape: Shape) -> Cost:
-        return self._count("encode", shape)
+        return self._price("encode", shape)
 
     def decode_cost(self, shape: Shape, payload: bytes) -> Cost:
-        return self._count("decode", shape) + Cost(bytes_touched=2 * len(payload))
+        return self._price("decode", shape) + Cost(bytes_touched=2 * len(payload))
 
     def rehearse_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
-        return [("codec training", self._count("rehearse", shape))] if self._has_use(at.round) else []
+        return [("codec training", self._price("rehearse", shape))] if self._has_use(at.round) else []
 
     def learn_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
         if not self._has_use(at.round):
             return []
         if not self.learns(at.round):
-            return [("codec training", self._count("pass back", shape))]
-        return [("codec training", self._count("learn", shape) + self._step_cost())]
+            return [("codec training", self._price("pass back", shape))]
+        step = step_price(self._first, self._training.optimiser)
+        return [("codec training", self._price("learn", shape) + step)]
 
-    def _count(self, what: str, shape: Shape) -> Cost:
-        # Slots of equal networks, and last minibatches of equal size, cost the same: counted once.
-        key = (what, repr(replace(self.codec, weights=None)), self._first.stages, shape)
-        if key in _COSTS:
-            return _COSTS[key]
-        wire = next(iter(self.senders.values()))
-        if what == "encode":
-            _COSTS[key] = wire.encode_cost(shape)
-        elif what == "decode":
-            _COSTS[key] = wire.decode_cost(shape)
-        else:
-            whole = _Whole(copy.deepcopy(self._first), training=what != "pass back")
-            run = count(whole, shape)
-            _COSTS["rehearse", *key[1:]] = run.forward
-            _COSTS["pass back" if what == "pass back" else "learn", *key[1:]] = run.backward
-        return _COSTS[key]
-
-    def _step_cost(self) -> Cost:
-        weights = list(self._first.parameters())
-        numel = sum(weight.numel() for weight in weights)
-        return optimiser_cost(self._training.optimiser, numel, len(weights))
-
-
-_COSTS: dict[tuple[str, str, int, tuple[int, ...]], Cost] = {}
-
-
-class _Whole(nn.Module):
-    """A trainee as `count` wants it: one tensor in, one out, the rate's graph hung onto it."""
-
-    def __init__(self, trainee: Trainee, training: bool) -> None:
-        super().__init__()
-        self.inner = trainee
-        for weight in self.inner.parameters():
-            weight.requires_grad_(training)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output = self.inner(x)
-        whole: torch.Tensor = output.x_hat + (output.rate_bits + output.mse)
-        return whole
+    def _price(self, what: What, shape: Shape) -> Cost:
+        return price(what, self._first, next(iter(self.senders.values())), shape)
 
 
 def _digest(state: State) -> bytes:

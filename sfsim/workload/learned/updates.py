@@ -63,7 +63,8 @@ class CodecUpdates:
         for name, slot in self.slots.items():
             first = slot.first_state
             spec = self._training.update_codec
-            self._whole[name], self._decoder[name] = ModelSlot(spec, first), ModelSlot(spec, _decoder(first))
+            self._whole[name] = ModelSlot(spec, first, f"codec {name}")
+            self._decoder[name] = ModelSlot(spec, _decoder(first), f"codec {name}")
             self._averaged[name] = self.common[name] = first
             self._versions[name], self._before[name] = 1, None
         # What each receiver decoded last, where differences refer to it, and since which turn it holds it.
@@ -254,7 +255,7 @@ class CodecUpdates:
             if owner == "client" and self._training.update != "ideal":
                 found = [self._returned.pop((name, client)) for client in clients]
                 state = self._fedavg(clients, [state for _, state in found])
-                self._hand_out(name, state, max(version for version, _ in found) + 1)
+                self._hand_out(name, state, max(version for version, _ in found) + 1, round)
                 continue
             state = self._fedavg(clients, [self._epochs.codec_side(name, client) for client in clients])
             self.common[name] = state
@@ -307,13 +308,13 @@ class CodecUpdates:
         slot = self.slots[name]
         return slot.learns(round) and (slot.owned_by_client or not self._setting.one_server_model)
 
-    def _hand_out(self, name: str, state: State, version: int) -> None:
+    def _hand_out(self, name: str, state: State, version: int, round: int) -> None:
         """Keep an average for the receivers, as averaged and as they will decode it."""
         coder, before = self._whole[name], self.common[name]
         self._averaged[name], self._versions[name], self._before[name] = state, version, before
         lossy = not self._training.update_codec.codec.lossless
         self.common[name] = (
-            coder.decode(coder.encode(state, before, 0, None).payload, before) if lossy else state
+            coder.decode(coder.encode(state, before, round, None).payload, before) if lossy else state
         )
 
     def _from_common(self, name: str, receiver: str, whole: bool) -> tuple[int, State, State | None]:

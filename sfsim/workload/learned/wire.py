@@ -180,7 +180,7 @@ class WireCodec:
         if x.numel():
             self.declaration.stages_for(x.shape[2], x.shape[3])
             if not torch.isfinite(x).all():
-                raise CodecError(
+                raise NotFinite(
                     f"found values that are not finite; {self.declaration.name} cannot carry them"
                 )
 
