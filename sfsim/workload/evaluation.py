@@ -54,7 +54,7 @@ class Evaluations:
         if self._codecs:
             owner = "client" if half == "client-side" else "server"
             for name in self._codecs.slots:
-                if self._codecs.owner(name) == owner:
+                if self._codecs.owner(name) == owner and name in _BPP:
                     self._codec_states[name] = self._codecs.on_the_wire(name, client)
         replicas = setting.clients if half == "client-side" else setting.servers
         if client:
@@ -105,6 +105,8 @@ class Evaluations:
         """What smashed data go through: codecs, learned ones with the weights of the global model."""
         passages: dict[str, Slot | Passage] = {}
         for name, slot in self._setting.slots.items():
+            if name not in _BPP:
+                continue
             if self._codecs is None or name not in self._codecs.slots:
                 passages[name] = slot
                 continue

@@ -107,7 +107,7 @@ class LearnedSlot(Slot):
         self.verified = 0  # messages that were decoded and found equal
         self._shared = dict.fromkeys(clients, 0)
         self._sent: dict[str, tuple[Reconstructed, str]] = {}  # and the fingerprint it was made with
-        self._epochs: dict[str, tuple[int, int]] = {}  # round and epoch of what a client's receiver had last
+        self._epochs = dict.fromkeys(clients, (0, 0))  # round and epoch of what was decoded last
         self._served = ""  # one replica: the client that it sent to last
 
     def snapshot(self) -> dict[str, Any]:
@@ -178,8 +178,8 @@ class LearnedSlot(Slot):
         """Clients whose wire codecs belong to the present model: of the last round, or of one replica the last."""
         if self._served:
             return [self._served]
-        last = max((round for round, _ in self._epochs.values()), default=0)
-        return [client for client in self.senders if self._epochs.get(client, (0, 0))[0] == last]
+        last = max(round for round, _ in self._epochs.values())
+        return [client for client, (round, _) in self._epochs.items() if round == last]
 
     def _encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Reconstructed:
         replica = self.replicas[client]
@@ -197,7 +197,7 @@ class LearnedSlot(Slot):
 
     def _decode(self, payload: bytes, client: str, at: Minibatch) -> torch.Tensor:
         epoch, wire = (at.round, at.epoch), self.receivers[client]
-        is_first, self._epochs[client] = self._epochs.get(client) != epoch, epoch
+        is_first, self._epochs[client] = self._epochs[client] != epoch, epoch
         sent, fingerprint = self._sent.pop(client, (None, ""))
         if sent is None or sent.payload != payload or fingerprint != wire.fingerprint:
             return wire.decode(payload)
