@@ -64,12 +64,15 @@ def transfers(shape: str, clients: int, messages: int, ledger: Ledger | None = N
     hosts = {name: name for name in (*names, "server")}
     network = Network(env, edges(shape, names), hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
     network.inbox("server").open = False
-    wanted = sizes(clients, messages, shape == "lock-step")
+    wanted = memoryview(sizes(clients, messages, shape == "lock-step").data)
+    send, alike = (
+        network.send,
+        Outgoing("benchmark", b"", size=wanted[0, 0]) if shape == "lock-step" else None,
+    )
 
     def client(name: str, number: int):  # type: ignore[no-untyped-def]
         for message in range(messages):
-            num_bytes = wanted.item(number, message)
-            yield network.send(name, "server", Outgoing("benchmark", b"", size=num_bytes))
+            yield send(name, "server", alike or Outgoing("benchmark", b"", size=wanted[number, message]))
 
     for number, name in enumerate(names):
         env.process(client(name, number))
