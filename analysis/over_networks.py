@@ -69,6 +69,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, target: float, path: Path) -> None:
     """Draw the median times as bars, one panel per network; the whole run, pale, where the target was missed."""
+    from matplotlib.ticker import NullFormatter
+
     networks = list(dict.fromkeys(table["network"]))
     names = [
         row["curve"] + ("" if pd.isna(row["lambda"]) else f", λ {row['lambda']:g}")
@@ -82,6 +84,7 @@ def draw(table: pd.DataFrame, target: float, path: Path) -> None:
             axis.barh(names, times.fillna(0), color=COLOURS[0])
             axis.barh(names, mine["simulated_s"].where(times.isna(), 0), color=COLOURS[0], alpha=0.2)
             axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_title(network)
             axis.set_xlabel(f"simulated s to {target:g} (pale: missed)")
         axes[0, 0].invert_yaxis()
@@ -99,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if missing := [run for run in options.runs if not (run / "summary.json").exists()]:
         raise ConfigError("RUN", str(missing[0]), "a finished run (a directory with summary.json)")
     rows = [measure(run, over, options.out, options.target) for over in options.over for run in options.runs]
-    table = summarise(pd.DataFrame(rows))
+    table = summarise(pd.DataFrame(rows).sort_values("lambda", kind="stable"))
+    table = table.sort_values(["network", "curve"], kind="stable")
     table.to_csv(options.out / "over_networks.csv", index=False)
     draw(table, options.target, options.out / "over_networks.png")
     print(table.round(2).to_string(index=False))
