@@ -84,6 +84,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         sizes.set_xlabel("payload (MB)")
         errors.plot(table["wire_mse"], names, "o", color=COLOURS[1], label="as sent")
         errors.plot(table["trainee_mse"], names, "o", mfc="none", color=COLOURS[0], label="by the trainee")
+        errors.set_xscale("log")
         errors.set_xlabel("squared error, last round")
         ends.plot(table["test_accuracy"], names, "o", color=COLOURS[2])
         ends.set_xlabel("test accuracy at the end")
