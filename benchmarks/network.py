@@ -8,7 +8,7 @@ with the garbage collector set as in a run.
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -17,23 +17,27 @@ import numpy as np
 import simpy
 
 from benchmarks.packet import HOPS, ns_py
+from sfsim.collector import patient_collector
 from sfsim.ledger import Ledger
 from sfsim.network import Link, Network, Outgoing, framing
 from sfsim.network.base import Edge
 from sfsim.network.cell import Cellular
 from sfsim.network.cell.radio import CellAccess
 from sfsim.seeds import stream
-from sfsim.simulation import patient_collector
 
 REPEATS = 3
 Loop = Callable[[], tuple[int, float]]
 
 
-def sizes(clients: int, messages: int, equal: bool) -> np.ndarray:
-    """Log-uniform from 1 kB to 100 MB, or all alike; one row per client."""
-    if equal:
-        return np.full((clients, messages), 1_000_000)
-    return (10 ** stream(1, "sizes").uniform(3, 8, (clients, messages))).astype(np.int64)
+def wanted(count: int, equal: bool) -> Iterator[Outgoing]:
+    """Messages in the order in which they will be sent: log-uniform from 1 kB to 100 MB, or all alike.
+
+    They are made beforehand, as the null loop's delays are, a thousand of them for all clients: a payload costs
+    whoever encodes it, not the network.
+    """
+    size = stream(1, "sizes").uniform(3, 8, 1000)
+    kinds = [Outgoing("benchmark", b"", size=1_000_000 if equal else int(10**one)) for one in size]
+    return map(kinds.__getitem__, memoryview(stream(1, "messages").integers(0, 1000, count, np.uint16).data))
 
 
 def edges(shape: str, names: list[str]) -> list[Edge]:
@@ -64,18 +68,16 @@ def transfers(shape: str, clients: int, messages: int, ledger: Ledger | None = N
     hosts = {name: name for name in (*names, "server")}
     network = Network(env, edges(shape, names), hosts, framing("tcp-ipv4"), 1, ledger, cells=cells)
     network.inbox("server").open = False
-    wanted = memoryview(sizes(clients, messages, shape == "lock-step").data)
-    send, alike = (
-        network.send,
-        Outgoing("benchmark", b"", size=wanted[0, 0]) if shape == "lock-step" else None,
-    )
+    send, following = network.send, wanted(clients * messages, shape == "lock-step")
 
-    def client(name: str, number: int):  # type: ignore[no-untyped-def]
-        for message in range(messages):
-            yield send(name, "server", alike or Outgoing("benchmark", b"", size=wanted[number, message]))
+    def client(name: str):  # type: ignore[no-untyped-def]
+        left = messages
+        while left:
+            left -= 1
+            yield send(name, "server", next(following))
 
-    for number, name in enumerate(names):
-        env.process(client(name, number))
+    for name in names:
+        env.process(client(name))
 
     def run() -> tuple[int, float]:
         started = perf_counter()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sfsim import __version__
+from sfsim.collector import patient_collector
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, DataError, Diverged, ResultsError, SfsimError, SimulationError
 from sfsim.ledger import EvaluationRecord
@@ -220,19 +219,6 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
             world.workload.close()
         torch.set_num_threads(threads)
     return Result(written)
-
-
-@contextmanager
-def patient_collector() -> Iterator[None]:
-    """Let Python's cyclic garbage collector look less often: a run makes many objects and hardly any cycles."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _simulate(scenario: Scenario, world: World) -> list[str]:

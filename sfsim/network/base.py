@@ -84,7 +84,7 @@ class MessageNetwork(Generic[LinkT]):
                 raise _unknown(f"{party!r} stands at unknown node {node!r}", node, nodes)
         self._router = Router(self.links)
         self._inboxes: dict[str, Inbox] = {}  # made when somebody asks or sends
-        self._on_arrival = self._deliver  # bound once, not once per message
+        self._landing: list[Callable[[Arrival], None]] = [self._land]  # bound once, not once per message
         self._num_sent = 0
         # By source; most have one only, the servers one to each client.
         self._ways: dict[str, Way[LinkT] | dict[str, Way[LinkT]]] = {}
@@ -113,8 +113,7 @@ class MessageNetwork(Generic[LinkT]):
             way = self._find_way(source, destination)
         number = self._num_sent
         self._num_sent = number + 1
-        env = self._env
-        transfer = Transfer(env, number, way, outgoing, env._now, self._on_arrival)
+        transfer = Transfer(number, way, outgoing, self._env._now)
         if way.flights is None:  # as `depart`, which costs a call
             way.flights = transfer
         else:
@@ -268,34 +267,32 @@ class MessageNetwork(Generic[LinkT]):
 
     def _arrive(self, transfer: Transfer[LinkT], delay_s: float = 0.0) -> None:
         """Deliver after a delay; what arrives at one instant is handed over in send order."""
-        env = self._env
-        priority: Any = 1 + transfer.message_id * NEXT
-        heappush(env._queue, (env._now + delay_s, priority, next(env._eid), transfer))
+        self._arrive_together([transfer], delay_s)
 
     def _arrive_together(self, transfers: list[Transfer[LinkT]], delay_s: float) -> None:
         """Deliver several, in send order, after one delay: as `_arrive` for each of them, with one event."""
-        together = Together(self._env)
-        together.transfers = transfers
-        together.callbacks = [self._land]
-        self._env.schedule(together, 1 + transfers[0].message_id * NEXT, delay_s)  # type: ignore[arg-type]
+        self._schedule(Arrival(self._landing, transfers), 1 + transfers[0].message_id * NEXT, delay_s)
 
-    def _land(self, event: simpy.Event) -> None:
-        """Process the events of transfers that arrive together, one after the other, as SimPy would."""
-        together: Together = event  # type: ignore[assignment]
-        transfers, place = together.transfers, together.place
+    def _schedule(self, arrival: "Arrival", priority: Any, delay_s: float = 0.0) -> None:
+        env = self._env
+        heappush(env._queue, (env._now + delay_s, priority, next(env._eid), arrival))  # type: ignore[misc]
+
+    def _land(self, arrival: "Arrival") -> None:
+        """Process the events of transfers that arrive together, one after the other, as SimPy would.
+
+        Who waits for a message may send the next one, before rates are computed.
+        """
+        transfers, place = arrival.transfers, arrival.place
         self._hold()
-        now, queue = self._env.now, self._env._queue
-        priority: Any
+        now, queue = self._env._now, self._env._queue
         while True:
             transfer = transfers[place]
-            callbacks, transfer.callbacks = transfer.callbacks, None  # type: ignore[assignment]
+            if transfer.callbacks is not None:
+                self._deliver(transfer)
             try:
-                for callback in callbacks:
-                    callback(transfer)
+                transfer.call()
             except StopSimulation:  # `run` ends here; what is left is done first when it goes on
-                transfer.callbacks = callbacks[callbacks.index(callback) + 1 :]
-                priority = -1
-                self._go_on(together, place, priority)
+                self._schedule(Arrival(self._landing, transfers, place), -1)
                 self._let_go()
                 raise
             place += 1
@@ -304,19 +301,13 @@ class MessageNetwork(Generic[LinkT]):
                 return
             priority = 1 + transfers[place].message_id * NEXT
             if queue and queue[0][0] == now and queue[0][1] < priority:  # something else comes in between
-                self._go_on(together, place, priority)
+                self._schedule(Arrival(self._landing, transfers, place), priority)
                 self._let_go()
                 return
 
-    def _go_on(self, together: "Together", place: int, priority: Any) -> None:
-        rest = Together(self._env)  # not the same event: SimPy schedules that again when a run ends in it
-        rest.transfers, rest.place = together.transfers, place
-        rest.callbacks = [self._land]
-        self._env.schedule(rest, priority)
-
-    def _deliver(self, event: simpy.Event) -> None:
-        """Hand a message over: first callback of its transfer, before whoever waits for the delivery."""
-        transfer: Transfer[LinkT] = event  # type: ignore[assignment]
+    def _deliver(self, transfer: Transfer[LinkT]) -> None:
+        """Hand a message over, before whoever waits for the delivery is told."""
+        transfer.callbacks = None  # type: ignore[assignment]
         way = transfer.way
         if way.flights is transfer:
             way.flights = None
@@ -353,13 +344,16 @@ class MessageNetwork(Generic[LinkT]):
         self._env.schedule(event, priority=priority, delay=delay_s)  # type: ignore[arg-type]
 
 
-class Together(simpy.Event):
-    """Transfers that arrive at one instant."""
+class Arrival:
+    """Transfers that arrive at one instant, from a place in the list on: an event, as far as SimPy looks."""
 
+    __slots__ = ("callbacks", "place", "transfers")
     _ok = True
-    _value = None
-    transfers: list[Transfer[Any]]
-    place = 0
+
+    def __init__(
+        self, callbacks: list[Callable[["Arrival"], None]], transfers: list[Transfer[Any]], place: int = 0
+    ) -> None:
+        self.callbacks, self.transfers, self.place = callbacks, transfers, place
 
 
 def _received(transfer: Transfer[LinkT]) -> Outgoing:

@@ -495,9 +495,8 @@ class FluidEngine:
         if self._cells.all and flow.course.cells:
             self._cells.leave(flow, self.now_s)
         flow.slot = ENDED
-        flow.pace = (
-            None  # each knows the other: with its payload the flow would wait for the garbage collector
-        )
+        if flow.pace is not None:
+            flow.pace = None  # each knows the other: the flow would wait for the garbage collector
         self._flows[slot] = None
         self._free.append(slot)
 

@@ -62,7 +62,7 @@ class Inbox:
     """
 
     def __init__(self, env: simpy.Environment) -> None:
-        self._env = env
+        self.env = env
         self._messages: deque[Message] = deque()
         self._waiting: list[tuple[str | None, str | None, simpy.Event]] = []
         self.open = True
@@ -93,7 +93,7 @@ class Inbox:
             if _matches(message, kind, sender):
                 del self._messages[place]
                 return message
-        event = self._env.event()
+        event = self.env.event()
         self._waiting.append((kind, sender, event))
         message = yield event
         return message

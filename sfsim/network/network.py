@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from heapq import heappush
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import simpy
 
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
-from sfsim.network.base import NEXT, Graph, MessageNetwork, edges_of
+from sfsim.network.base import Graph, MessageNetwork, edges_of
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
@@ -69,8 +68,6 @@ class Network(MessageNetwork[NetworkLink]):
         self._windows: dict[tuple[str, str], Window] = {}
         self.engine = FluidEngine(env, timed=ledger is not None)
         self._store_and_forward = store_and_forward
-        # Bound once, not once per message.
-        self._on_sent, self._on_hold, self._on_let_go = self._sent, self._hold, self._let_go
         self.engine.done_together = self._sent_together
         self._cells = self._make_cells(cells, seed) if cells else {}
         super().__init__(env, graph, hosts, framing, seed, ledger, clients)
@@ -104,6 +101,7 @@ class Network(MessageNetwork[NetworkLink]):
                 for link in links
                 if (access := self._accesses.get((link.source, link.destination))) is not None
             )
+        manner.sent = self._sent
         manner.plain = not (manner.accesses or manner.jitter or self._store_and_forward)
 
     def send_to_all(
@@ -142,10 +140,7 @@ class Network(MessageNetwork[NetworkLink]):
             ways = self._multicasts[source, members] = self._find_ways(source, members)
         number, now = self._num_sent, self._env.now
         self._num_sent += len(ways)
-        transfers = [
-            Transfer(self._env, number + place, way, outgoing, now, self._on_arrival)
-            for place, way in enumerate(ways)
-        ]
+        transfers = [Transfer(number + place, way, outgoing, now) for place, way in enumerate(ways)]
         for transfer in transfers:
             transfer.way.depart(transfer)
         first = transfers[0]
@@ -187,10 +182,10 @@ class Network(MessageNetwork[NetworkLink]):
         for ways in self._multicasts.values():
             yield from ways
 
-    def _begin(self, transfer: Transfer[NetworkLink]) -> None:
+    def _begin(self, transfer: Transfer[NetworkLink], granted: bool = False) -> None:
         outgoing, way = transfer.outgoing, transfer.way
         manner = way.manner
-        if not (manner.plain or transfer.granted):
+        if not (manner.plain or granted):
             self._prepare(transfer)
             return
         if self._usage is not None:
@@ -206,11 +201,7 @@ class Network(MessageNetwork[NetworkLink]):
             self._next_round(transfer)
             return
         self._sent_bytes += wire_bytes
-        transfer.begun_bytes = wire_bytes
         if wire_bytes:
-            transfer.bits = wire_bytes * 8.0
-            transfer.course = way
-            transfer.done = self._on_sent
             self.engine.launch(transfer)
         else:
             transfer.final_began_s = self._env.now
@@ -231,11 +222,10 @@ class Network(MessageNetwork[NetworkLink]):
         wait_s = max(waits_s, default=0.0)
         for grants, access in accesses:
             grants.begin(access.client, access.down)
-        transfer.granted = True
         if wait_s:
-            self._after(wait_s, lambda: self._begin(transfer))
+            self._after(wait_s, lambda: self._begin(transfer, granted=True))
         else:
-            self._begin(transfer)
+            self._begin(transfer, granted=True)
 
     def _left(self, way: Way[NetworkLink]) -> None:
         """Tell the cells of a route that a message has left the air."""
@@ -244,19 +234,12 @@ class Network(MessageNetwork[NetworkLink]):
 
     def _sent(self, transfer: Transfer[NetworkLink]) -> None:
         """The last bit of a message has left that nobody can lose."""
-        latency_s = self._note_sent(transfer)
-        # As `_arrive`; and who waits for the message may send the next one, before rates are computed.
-        callbacks = transfer.callbacks
-        callbacks.insert(0, self._on_hold)
-        callbacks.append(self._on_let_go)
-        env = self._env
-        priority: Any = 1 + transfer.message_id * NEXT
-        heappush(env._queue, (env._now + latency_s, priority, next(env._eid), transfer))
+        self._arrive(transfer, self._note_sent(transfer))
 
     def _note_sent(self, transfer: Transfer[NetworkLink]) -> float:
         """Note that the last bit has left; return when it arrives, from now."""
         way = transfer.way
-        way.wire_bytes += transfer.begun_bytes
+        way.wire_bytes += transfer.net_bytes
         latency_s = way.manner.latency_s
         if not way.manner.plain:
             self._left(way)
@@ -271,14 +254,14 @@ class Network(MessageNetwork[NetworkLink]):
         """Several flows have ended at one instant; messages that arrive at one instant share an event."""
         groups: dict[float, list[Transfer[NetworkLink]]] = {}
         for flow in flows:
-            if flow.done is not self._on_sent:
+            if not isinstance(flow, Transfer):  # a round of one
                 flow.done(flow)
                 continue
-            transfer: Transfer[NetworkLink] = flow  # type: ignore[assignment]
+            transfer: Transfer[NetworkLink] = flow
             way = transfer.way
             manner = way.manner
             if manner.plain:
-                way.wire_bytes += transfer.begun_bytes
+                way.wire_bytes += transfer.net_bytes
                 latency_s = manner.latency_s
             else:
                 latency_s = self._note_sent(transfer)
@@ -299,10 +282,10 @@ class Network(MessageNetwork[NetworkLink]):
             trip.first_s, trip.sharing_s = first.began_s, first.lost_s
             self._arrive(transfer, transfer.way.manner.latency_s + trip.drawn_s + stored_s)
 
-    def _hold(self, event: object = None) -> None:
+    def _hold(self) -> None:
         self.engine.held = True
 
-    def _let_go(self, event: object = None) -> None:
+    def _let_go(self) -> None:
         self.engine.let_go()
 
     def finish(self) -> None:

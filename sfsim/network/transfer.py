@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sfsim.network.transport import Transport
 
 LinkT = TypeVar("LinkT", bound=LinkState)
+Callback = Callable[[Any], None]
 
 
 @dataclass(slots=True)
@@ -32,7 +33,8 @@ class Manner:
     bits of a message leave as one flow, and nothing can be lost.
 
     ``latency_s`` is what every message takes, ``jitter`` draws what comes on top (None: no link of the route has
-    a law). A way is ``plain`` when its messages need nothing but a flow and that latency.
+    a law). A way is ``plain`` when its messages need nothing but a flow and that latency; ``sent`` is called
+    with one when its last bit has left.
     """
 
     direction: str
@@ -44,6 +46,7 @@ class Manner:
     accesses: "tuple[tuple[Grants, CellAccess], ...]" = ()
     jitter: "Jitter | None" = None
     plain: bool = True
+    sent: "Callable[[Any], None] | None" = None
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -110,6 +113,7 @@ class Trip:
     packets: int = 0
     retransmissions: int = 0
     round_bytes: int = 0
+    begun_bytes: int = 0
     crossed_bytes: int = 0
     lost_bytes: int = 0
     missing: Ranges = ()
@@ -124,31 +128,83 @@ _PLAIN = Trip()  # of most messages, which are many: never changed
 class Transfer(Flow, simpy.Event, Generic[LinkT]):
     """State of one message between `send` and delivery; the event of the latter, and the flow of its bits.
 
-    Bytes are wire bytes of one hop.
+    Bytes are wire bytes of one hop. It is its own list of callbacks, for as a rule there is one: a list, and
+    the room that it keeps, would be a third of what a message takes.
     """
 
     # What most messages never change is not set for each of them.
     _ok = True
     trip = _PLAIN
-    net_bytes = begun_bytes = 0
-    granted = False  # the cells of its route have let it on the air
+    net_bytes = 0
+    waiting: Callback | list[Callback] | None = None
 
-    def __init__(
-        self,
-        env: simpy.Environment,
-        message_id: int,
-        way: Way[LinkT],
-        outgoing: Outgoing,
-        queued_s: float,
-        delivered: Callable[[simpy.Event], None],
-    ) -> None:
+    def __init__(self, message_id: int, way: Way[LinkT], outgoing: Outgoing, queued_s: float) -> None:
         # Neither parent's own: this is done once per message, and must be quick.
-        self.env = env
-        self.callbacks = [delivered]
+        self.callbacks = self  # type: ignore[assignment]  # None once it was delivered
         self.message_id = message_id
         self.way = way
         self.outgoing = outgoing
         self.queued_s = queued_s
+
+    def append(self, callback: Callback) -> None:
+        """Call `callback` when it is delivered."""
+        if self.waiting is None:
+            self.waiting = callback
+        elif isinstance(self.waiting, list):
+            self.waiting.append(callback)
+        else:
+            self.waiting = [self.waiting, callback]
+
+    def remove(self, callback: Callback) -> None:
+        """Do not call it after all. Raises ValueError when it was not to be called."""
+        waiting = list(self)
+        waiting.remove(callback)
+        self.waiting = waiting
+
+    def __iter__(self) -> Iterator[Callback]:
+        if self.waiting is None:
+            return iter(())
+        return iter(self.waiting if isinstance(self.waiting, list) else (self.waiting,))
+
+    def call(self) -> None:
+        """Call all callbacks; those after one that raises an error are kept for the next time."""
+        waiting, self.waiting = self.waiting, None
+        if isinstance(waiting, list):
+            for place, callback in enumerate(waiting, 1):
+                try:
+                    callback(self)
+                except BaseException:
+                    self.waiting = waiting[place:]
+                    raise
+        elif waiting is not None:
+            waiting(self)
+
+    @property
+    def env(self) -> simpy.Environment:  # type: ignore[override]
+        """Whose clock it is."""
+        return self.way.manner.inbox.env
+
+    # As a flow, it is what its way and its bytes say.
+
+    @property
+    def course(self) -> Course:  # type: ignore[override]
+        """The links that it crosses."""
+        return self.way
+
+    @property
+    def bits(self) -> float:  # type: ignore[override]
+        """What crosses each."""
+        return self.net_bytes * 8.0
+
+    @property
+    def done(self) -> "Callable[[Any], None]":  # type: ignore[override]
+        """Called when the last has left."""
+        return self.way.manner.sent  # type: ignore[return-value]  # the fluid engine's network has one
+
+    @property
+    def begun_bytes(self) -> int:
+        """What was let go so far, repeats included."""
+        return self.trip.begun_bytes if self.trip.rounds is not None else self.net_bytes
 
     def __str__(self) -> str:
         return self.label
@@ -197,7 +253,7 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
         trip.retransmissions += attempt.repeated
         trip.packets += attempt.packets
         trip.round_bytes = attempt.wire_bytes
-        self.begun_bytes += attempt.wire_bytes
+        trip.begun_bytes += attempt.wire_bytes
 
     def end(self, attempt: Attempt, flow: Flow) -> None:
         """Note that the last bit of a round has left."""
@@ -218,9 +274,9 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
             first_s = min(first_s, trip.flow.began_s)
             sharing_s += trip.flow.lost_s
         packets, crossed_bytes = trip.packets, trip.crossed_bytes
-        if self.begun_bytes and trip.rounds is None:  # as one flow
+        if self.net_bytes and trip.rounds is None:  # as one flow
             packets = way.manner.framing.packets(sent.num_bytes)  # type: ignore[union-attr]
-            crossed_bytes = self.begun_bytes if self.slot == ENDED else 0
+            crossed_bytes = self.net_bytes if self.slot == ENDED else 0
         return MessageRecord(
             self.message_id,
             sent.kind,
@@ -261,9 +317,8 @@ def _agree_on_attributes() -> None:
     """
     first: Transfer[LinkState] = Transfer.__new__(Transfer)
     for name in (
-        *("env", "callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "begun_bytes"),
-        *("course", "done", "slot", "_value", "order", "final_began_s", "final_lost_s", "trip"),
-        *("granted", "bits"),
+        *("callbacks", "message_id", "way", "outgoing", "queued_s", "net_bytes", "slot", "waiting"),
+        *("_value", "order", "final_began_s", "final_lost_s", "trip"),
     ):
         object.__setattr__(first, name, None)
 
