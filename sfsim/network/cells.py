@@ -145,7 +145,7 @@ class Cells:
 
     def join(self, flow: Flow, now: float) -> None:
         """Let a new flow into the cells that it crosses, and into the solver."""
-        links = flow.course.cells
+        links = flow.course.standing.cells
         for link in links:
             cell = link.joint.cell
             assert cell is not None
@@ -168,14 +168,14 @@ class Cells:
                 joint.base_s = now
             joint.riders[flow] = None
         self._fresh.append(flow)
-        if flow.course.stale:
+        if flow.course.standing.stale:
             self.engine.refresh(flow.course, now)
         cap, weight, cost, solo = self._terms(flow)
         self.engine.enter_cell(
             self.engine.tables,
             flow.slot,
             flow.course.row,
-            flow.course.number,
+            flow.course.standing.number,
             float(cap),
             float(weight),
             float(cost),
@@ -187,7 +187,7 @@ class Cells:
 
     def leave(self, flow: Flow, now: float) -> None:
         """Note that a flow has ended."""
-        for link in flow.course.cells:
+        for link in flow.course.standing.cells:
             joint = link.joint
             assert joint.cell is not None
             del joint.cell.seats[flow]
@@ -284,8 +284,10 @@ class Cells:
     def _rest(self, seat: Seat) -> float:
         """Return what the rest of a member's route lets through."""
         flow, course = seat.flow, seat.flow.course
-        rest_bps = min(flow.cap_bps, course.cap_bps, flow.weight * self._level(course.number))
-        for link in course.cells:
+        rest_bps = min(
+            flow.cap_bps, course.standing.cap_bps, flow.weight * self._level(course.standing.number)
+        )
+        for link in course.standing.cells:
             if link is not seat.link:
                 assert link.joint.cell is not None
                 rest_bps = min(rest_bps, link.joint.cell.seats[flow].given_bps)
@@ -297,7 +299,7 @@ class Cells:
 
     def _may_be_resource(self, cell: FluidCell) -> bool:
         cell.allocations = 0
-        alone = all(len(flow.course.cells) == 1 for flow in cell.seats)
+        alone = all(len(flow.course.standing.cells) == 1 for flow in cell.seats)
         free = all(seat.given_bps < inf for seat in cell.seats.values())
         return alone and free and cell.policy.weights(np.array([1e6]), 1) is not None
 
@@ -318,9 +320,9 @@ class Cells:
 
     def _terms(self, flow: Flow) -> tuple[float, float, float, float]:
         """Return cap, weight, cost and rate alone for the solver; an outage is a cap of nothing."""
-        cap_bps = solo_bps = min(flow.cap_bps, flow.course.cap_bps)
+        cap_bps = solo_bps = min(flow.cap_bps, flow.course.standing.cap_bps)
         weight, cost = flow.weight, 1.0
-        for link in flow.course.cells:
+        for link in flow.course.standing.cells:
             cell = link.joint.cell
             assert cell is not None
             seat = cell.seats[flow]
@@ -337,13 +339,13 @@ class Cells:
     def _change(self, flows: list[Flow], now: float) -> None:
         engine = self.engine
         for flow in flows:
-            if flow.course.stale:
+            if flow.course.standing.stale:
                 engine.refresh(flow.course, now)
         terms = np.array([self._terms(flow) for flow in flows]).reshape(-1, 4)
         engine.steps.change_cell(
             engine.tables,
             np.array([flow.slot for flow in flows], np.int64),
-            np.array([flow.course.number for flow in flows], np.int64),
+            np.array([flow.course.standing.number for flow in flows], np.int64),
             *(np.ascontiguousarray(column) for column in terms.T),
             now,
         )

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sfsim.errors import NetworkError
-from sfsim.network.flow import NONE, Course, Flow, FluidLink
+from sfsim.network.flow import NONE, Course, Flow, FluidLink, Standing
 
 if TYPE_CHECKING:
     from sfsim.network.fluid import FluidEngine
@@ -22,6 +22,7 @@ class Commons:
     def __init__(self, engine: "FluidEngine") -> None:
         self.engine = engine
         self._classes: dict[tuple[int, ...], int] = {}
+        self._standings: dict[Standing, Standing] = {}
         self._shared: dict[FluidLink, None] = {}
         self._spare_classes: list[int] = []
         self._spare_resources: list[int] = []
@@ -37,19 +38,17 @@ class Commons:
                 link.ask(now)
                 if link.at >= 0:
                     engine.steps.set_budget(engine.tables, link.at, link.capacity_bps, now)
-        course.cells = tuple(link for link in course.links if link.cell is not None)
+        inside = tuple(link for link in course.links if link.cell is not None)
         private = [link for link in course.links if link.at < 0 and link.cell is None]
-        course.varying = tuple(link for link in private if link.changes_at_s < inf)
-        constant = (link.capacity_bps for link in private if link.changes_at_s == inf)
-        course.cap_bps = min(constant, default=inf)
-        course.followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
+        varying = tuple(link for link in private if link.changes_at_s < inf)
+        cap_bps = min((link.capacity_bps for link in private if link.changes_at_s == inf), default=inf)
+        followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
         shared = tuple(sorted({link.at for link in course.links if link.at >= 0}))
-        cells = (link.cell for link in course.cells if link.cell is not None and link.cell.as_resource)
+        cells = (link.cell for link in inside if link.cell is not None and link.cell.as_resource)
         cell = next(cells, None)
-        course.number = self._class_of(shared if cell is None else (cell.at, *shared), cell is not None)
-        course.stale = False
-        dead = course.cap_bps == 0 and not course.varying
-        course.special = dead or bool(course.followed or course.varying or course.cells)
+        number = self._class_of(shared if cell is None else (cell.at, *shared), cell is not None)
+        special = bool(followed or varying or inside) or cap_bps == 0
+        course.standing = self._one(Standing(False, special, number, cap_bps, varying, followed, inside))
         engine.file_course(course, private)
 
     def tidy(self, now: float) -> None:
@@ -59,11 +58,11 @@ class Commons:
 
     def look_at(self, course: Course, flow: Flow, now: float) -> None:
         """See to what there is to see to when a flow starts on a course."""
-        if course.stale:
+        if course.standing.stale:
             self.refresh(course, now)
-        for link in course.followed:
+        for link in course.standing.followed:
             self.keep_up(link, now)
-        if course.cap_bps == 0 and not course.varying:
+        if course.standing.cap_bps == 0 and not course.standing.varying:
             refuse(flow, now)
 
     def share(self, link: FluidLink, now: float) -> None:
@@ -91,7 +90,13 @@ class Commons:
         self.num_unsettled += 1
         courses = link.courses
         for course in courses if isinstance(courses, list) else () if courses is None else (courses,):
-            course.stale = course.special = True
+            course.standing = self._one(course.standing._replace(stale=True, special=True))
+
+    def _one(self, standing: Standing) -> Standing:
+        """Return the same object for the same value, where nothing in it belongs to one course alone."""
+        if standing.varying or standing.followed or standing.cells:
+            return standing
+        return self._standings.setdefault(standing, standing)
 
     def new_resource(self) -> int:
         """Return a row of the table of resources that nobody uses."""
@@ -179,7 +184,7 @@ class Commons:
     def _reroute(self, flow: Flow, now: float) -> None:
         """Put a flow into the class that its links belong to now."""
         engine, course = self.engine, flow.course
-        if course.stale:
+        if course.standing.stale:
             self.refresh(course, now)
         engine.renew(flow, now)
 

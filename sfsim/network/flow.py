@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -155,20 +155,34 @@ class GivenLink(FluidLink):
         return super().ahead(time_s) if self.pieces is None else self.pieces(time_s)
 
 
+class Standing(NamedTuple):
+    """What of a course is shared at present: the same value for many courses, as a rule.
+
+    ``special``: there is something to look at whenever a flow starts on it. ``number`` is the solver's class of
+    flows that cross the same shared links, ``followed`` are those of them that change over time, ``varying``
+    the private ones that do, and ``cells`` the links that lead through a radio cell: neither private nor shared.
+    """
+
+    stale: bool = True
+    special: bool = True
+    number: int = NONE
+    cap_bps: float = inf
+    varying: tuple[FluidLink, ...] = ()
+    followed: tuple[FluidLink, ...] = ()
+    cells: tuple[FluidLink, ...] = ()
+
+
+_UNKNOWN = Standing()
+
+
 @dataclass(eq=False, repr=False, slots=True)
 class Course:
-    """Links that are crossed together, and what of them is shared at present (see `FluidEngine.course`)."""
+    """Links that are crossed together (see `FluidEngine.course`)."""
 
     first: Any  # the first of its links, and the others: many courses have those in common
     rest: tuple[Any, ...] = ()
     row: int = NONE  # in the solver's table of courses
-    stale: bool = True
-    special: bool = True  # there is something to look at whenever a flow starts on it
-    number: int = NONE  # the solver's class of flows that cross the same shared links
-    cap_bps: float = inf
-    varying: tuple[FluidLink, ...] = ()  # private links whose capacity changes over time
-    followed: tuple[FluidLink, ...] = ()  # shared ones
-    cells: tuple[FluidLink, ...] = ()  # links that lead through a radio cell: neither private nor shared
+    standing: Standing = _UNKNOWN
 
     @property
     def links(self) -> tuple[FluidLink, ...]:

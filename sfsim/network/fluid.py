@@ -277,13 +277,13 @@ class FluidEngine:
     def renew(self, flow: Flow, now: float) -> None:
         """The course of a flow in the solver, or its cap, has changed."""
         course = flow.course
-        if course.cells:
+        if course.standing.cells:
             self._cells.change(flow, now)
-        elif flow.pace is not None or course.varying:
+        elif flow.pace is not None or course.standing.varying:
             self._pacer.renew(flow, now)
         else:
-            cap_bps = min(flow.cap_bps, course.cap_bps)
-            self.steps.change(self.tables, flow.slot, course.number, cap_bps, cap_bps, False, now)
+            cap_bps = min(flow.cap_bps, course.standing.cap_bps)
+            self.steps.change(self.tables, flow.slot, course.standing.number, cap_bps, cap_bps, False, now)
 
     def refresh(self, course: Course, now: float) -> None:
         """Find out anew what of a course is shared."""
@@ -296,7 +296,11 @@ class FluidEngine:
     def file_course(self, course: Course, private: list[FluidLink]) -> None:
         """Tell the solver what a course is now."""
         row = self.tables.courses[course.row]
-        row["cls"], row["cap"], row["num_lanes"] = course.number, course.cap_bps, len(private)
+        row["cls"], row["cap"], row["num_lanes"] = (
+            course.standing.number,
+            course.standing.cap_bps,
+            len(private),
+        )
         self.tables.course_lanes[course.row, : len(private)] = [link.lane for link in private]
 
     def put(self, time_s: float, what: FluidLink | Pace | Seat) -> None:
@@ -423,7 +427,7 @@ class FluidEngine:
                 zero = [*zero, flow] if zero else [flow]
                 continue
             course = flow.course
-            if course.special:
+            if course.standing.special:
                 self._commons.look_at(course, flow, now)
             if free:
                 slot = free.pop()
@@ -432,7 +436,7 @@ class FluidEngine:
                 self._unused = slot + 1
             flow.slot = slot
             flows[slot] = flow
-            if course.special:
+            if course.standing.special:
                 flow.order = order
                 if self._admit_special(flow, now):
                     continue
@@ -445,18 +449,18 @@ class FluidEngine:
     def _admit_special(self, flow: Flow, now: float) -> bool:
         """Let in what does not come in with the others; return whether this was such a flow."""
         course = flow.course
-        if not course.varying and not course.cells:
+        if not course.standing.varying and not course.standing.cells:
             return False
-        if course.cells:
-            for link in course.varying:  # a flow in a cell has no pace of its own
+        if course.standing.cells:
+            for link in course.standing.varying:  # a flow in a cell has no pace of its own
                 self._commons.share(link, now)
             self._commons.look_at(course, flow, now)
         while (lane := self._attach(self.tables, course.row, flow.slot, flow.bits, now)) >= 0:
             self._commons.share(self._links[lane], now)
             self._commons.look_at(course, flow, now)
-        if course.cells:
+        if course.standing.cells:
             self._cells.join(flow, now)
-        elif course.varying:
+        elif course.standing.varying:
             self._pacer.start(flow, now)
         else:
             return False
@@ -464,7 +468,7 @@ class FluidEngine:
 
     def _look_again(self, pending: list[Flow], now: float) -> None:
         for flow in pending:
-            if flow.course.stale:
+            if flow.course.standing.stale:
                 self._commons.look_at(flow.course, flow, now)
 
     def _make_room(self, pending: list[Flow], now: float, tolerance_s: float, num_new: int) -> None:
@@ -492,7 +496,7 @@ class FluidEngine:
         slot = flow.slot
         if self._timed:
             flow.final_began_s, flow.final_lost_s = self._first[slot], self._sharing[slot]
-        if self._cells.all and flow.course.cells:
+        if self._cells.all and flow.course.standing.cells:
             self._cells.leave(flow, self.now_s)
         flow.slot = ENDED
         if flow.pace is not None:

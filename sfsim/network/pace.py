@@ -106,13 +106,13 @@ class Pacer:
     def start(self, flow: Flow, now: float) -> None:
         """Let a flow in: by itself first; the solver calls it in when its way may become full."""
         engine, course = self.engine, flow.course
-        flow.pace = pace = Pace(flow, course.varying, min(flow.cap_bps, course.cap_bps))
+        flow.pace = pace = Pace(flow, course.standing.varying, min(flow.cap_bps, course.standing.cap_bps))
         pace.look_ahead(now, flow.bits)
         engine.steps.enter_paced(
             engine.tables,
             flow.slot,
             course.row,
-            course.number,
+            course.standing.number,
             pace.peak_bps,
             flow.weight,
             float(flow.order),
@@ -134,7 +134,7 @@ class Pacer:
                 return True
         if pace.own or now >= pace.ends_s[-1]:
             pace.look_ahead(now, bits)
-        self._run(flow, now, bits, bool(engine.steps.is_roomy(engine.tables, flow.course.number)))
+        self._run(flow, now, bits, bool(engine.steps.is_roomy(engine.tables, flow.course.standing.number)))
         return False
 
     def renew(self, flow: Flow, now: float) -> None:
@@ -143,12 +143,14 @@ class Pacer:
         bits = flow.remaining_bits
         if old is not None and old.own:
             self._close(flow, bits, now)
-        cap_bps = min(flow.cap_bps, course.cap_bps)
-        if not course.varying:
+        cap_bps = min(flow.cap_bps, course.standing.cap_bps)
+        if not course.standing.varying:
             flow.pace = None
-            engine.steps.change(engine.tables, flow.slot, course.number, cap_bps, cap_bps, False, now)
+            engine.steps.change(
+                engine.tables, flow.slot, course.standing.number, cap_bps, cap_bps, False, now
+            )
             return
-        flow.pace = pace = Pace(flow, course.varying, cap_bps)
+        flow.pace = pace = Pace(flow, course.standing.varying, cap_bps)
         pace.look_ahead(now, bits)
         self._run(flow, now, bits, False)
 
@@ -188,5 +190,7 @@ class Pacer:
             pace.due_s = pace.end_s()
         else:
             cap_bps, pace.due_s = pace.rate_at(now)
-        engine.steps.change(engine.tables, flow.slot, flow.course.number, cap_bps, peak_bps, own, now)
+        engine.steps.change(
+            engine.tables, flow.slot, flow.course.standing.number, cap_bps, peak_bps, own, now
+        )
         engine.put(pace.due_s, pace)
