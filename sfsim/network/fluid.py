@@ -8,7 +8,6 @@ it, never the flows: `sfsim.network.solver` says how.
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from math import inf
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
 
 # After all ordinary events of an instant (0 urgent, 1 normal): its arrivals meet in one solve.
 LOW = 2
-_MANY = 2**16  # numbers about arrivals; the room for more is given back
+_MANY = 2**14  # arrivals at one instant; the room for more is given back
 _ROUNDING = 4 * 2.0**-52  # four roundings of the clock, relative
 _NUM_DONE, _NUM_OUT, _NUM_CROWDED, _NUM_ATTACHED, _TAKEN_LANE = range(7, 12)  # entries of the solver's counts
-_ARRIVAL = Struct("6d")
 
 
 class FluidEngine:
@@ -50,7 +48,6 @@ class FluidEngine:
         self._env, self._timed = env, timed
         self.steps, self._state = steps, state
         self._pending: list[Flow] = []
-        self._coming: Sequence[Flow] = ()  # being let in: the solver does not know them yet
         self._num_ordered = 0
         self._timers: list[float] = []  # instants for which a wake-up is already in SimPy's queue
         self._event = simpy.Event(env)
@@ -65,7 +62,7 @@ class FluidEngine:
         self._queue: list[tuple[float, int, FluidLink | Pace | Seat]] = []
         self._num_queued = 0
         self._soonest_s = inf
-        self._new = np.zeros(60)
+        self._new = np.zeros(10, np.int64)
         self._adopt(state.tables())
         self._step = steps.fast_step()
         self._attach = steps.Direct(steps.attach)
@@ -89,10 +86,8 @@ class FluidEngine:
     def flows(self) -> list[Flow]:
         """All flows on their way, in the order of their starts."""
         order = self.tables.flows["order"].tolist()
-        newest = self._num_ordered - len(self._coming)
-        coming = {flow: newest + place for place, flow in enumerate(self._coming, 1)}
         known = (flow for flow in self._flows if flow is not None)
-        return sorted(known, key=lambda flow: coming.get(flow) or order[flow.slot])
+        return sorted(known, key=lambda flow: order[flow.slot])
 
     @property
     def used_links(self) -> list[FluidLink]:
@@ -116,7 +111,7 @@ class FluidEngine:
 
     def new_lane(self, link: FluidLink) -> int:
         """Take up a link; return its row in the solver's table of links that a flow has for itself."""
-        lane = len(self._links)
+        lane = _whole(len(self._links))
         if lane == len(self.tables.lanes):
             self.grow("more_lanes")
         self.tables.lanes["flow"][lane] = NONE
@@ -147,7 +142,7 @@ class FluidEngine:
 
     def enrol(self, course: Course) -> None:
         """Give a course its row in the solver's table."""
-        course.row = self._num_courses
+        course.row = _whole(self._num_courses)
         self._num_courses += 1
         if course.row == len(self.tables.courses):
             self.grow("more_courses")
@@ -375,7 +370,6 @@ class FluidEngine:
         self._soonest_s = soonest_s = self._step(self._addresses, now, tolerance_s, num_new)
         if soonest_s != soonest_s:
             self._make_room(pending, now, tolerance_s, num_new)
-        self._coming = ()
         if counts[_NUM_OUT]:
             self._call_in(now)
         num_done = counts[_NUM_DONE]
@@ -406,17 +400,16 @@ class FluidEngine:
     def _admit(self, pending: list[Flow], now: float) -> tuple[int, list[Flow] | None]:
         """File the flows that came at this instant; return how many the solver takes in, and empty ones."""
         flows, order, place = self._flows, self._num_ordered, 0
-        self._coming = pending
         self._num_ordered += len(pending)
         zero: list[Flow] | None = None
         free, unused = self._free, self._unused
         if len(free) + len(flows) - unused < len(pending):
             self._more_flows(len(pending) + unused - len(free))
-        if not 6 * len(pending) <= len(self._new) <= max(_MANY, 12 * len(pending)):
-            self._new = np.zeros(max(60, 6 * len(pending)))
+        if not len(pending) <= len(self._new) <= max(_MANY, 2 * len(pending)):
+            self._new = np.zeros(max(10, len(pending)), np.int64)
             self._adopt(self.tables)
-        file, num_unsettled = _ARRIVAL.pack_into, self._commons.num_unsettled
-        new: Any = self._new
+        file, num_unsettled = self._state.ARRIVAL.pack_into, self._commons.num_unsettled
+        rows, new, size = self._rows, _view(self._new), self._state.FLOW.itemsize
         for flow in pending:
             order += 1
             bits = flow.bits
@@ -432,19 +425,20 @@ class FluidEngine:
             if free:
                 slot = free.pop()
             else:
-                slot = self._unused
-                self._unused = slot + 1
+                slot = _whole(self._unused)
+                self._unused += 1
             flow.slot = slot
             flows[slot] = flow
+            file(rows, slot * size, course.row, NONE, 0, order, flow.cap_bps, flow.weight, bits)
             if course.standing.special:
                 flow.order = order
                 if self._admit_special(flow, now):
                     continue
-            file(new, place, slot, course.row, bits, flow.cap_bps, flow.weight, order)
-            place += 48
+            new[place] = slot
+            place += 1
         if self._commons.num_unsettled != num_unsettled:
             self._look_again(pending, now)
-        return place // 48, zero
+        return place, zero
 
     def _admit_special(self, flow: Flow, now: float) -> bool:
         """Let in what does not come in with the others; return whether this was such a flow."""
@@ -540,8 +534,19 @@ class FluidEngine:
         """Take new tables into use."""
         self.tables = tables
         self._counts, self._done = _view(tables.counts), _view(tables.done)
+        self._rows = _view(tables.flows.view(np.uint8))
         self._first, self._sharing = _view(tables.flows["first"]), _view(tables.flows["sharing"])
         self._addresses = self.steps.addresses(tables, self._new)
+
+
+_WHOLE: list[int] = []
+
+
+def _whole(number: int) -> int:
+    """Return a row number, the same object every time: flows, links and courses by the thousand have them."""
+    while len(_WHOLE) <= number:
+        _WHOLE.append(len(_WHOLE))
+    return _WHOLE[number]
 
 
 def _view(array: np.ndarray) -> Any:

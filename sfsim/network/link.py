@@ -33,7 +33,6 @@ class LinkState:
     destination: str
     declared: Link
     latency_s: float
-    loss: "Loss | None"
     realisation: "Realisation | None"
     background: "Realisation | None"
     wire_bytes: int
@@ -42,7 +41,6 @@ class LinkState:
 
     def __init__(self, source: str, destination: str, link: Link, seed: int) -> None:
         self.source, self.destination, self.declared = source, destination, link
-        self.loss = link.loss
         self.latency_s = link.mean_latency_s(seed, self.name)
         self.realisation = link.channel.realise(seed, self.name) if link.channel is not None else None
         self.background = None
@@ -57,6 +55,11 @@ class LinkState:
     def name(self) -> str:
         """What errors call it, and its random streams."""
         return f"{self.source}->{self.destination}"
+
+    @property
+    def loss(self) -> "Loss | None":
+        """Its loss law."""
+        return self.declared.loss
 
     @property
     def sharing_s(self) -> float:
@@ -124,7 +127,6 @@ class NetworkLink(LinkState, FluidLink):
         "declared",
         "destination",
         "latency_s",
-        "loss",
         "lost_packets",
         "messages",
         "realisation",

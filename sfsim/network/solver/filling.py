@@ -14,7 +14,7 @@ from math import inf
 
 from numba import njit
 
-from sfsim.network.solver.members import put_capped, put_uncapped, take, two_sum
+from sfsim.network.solver.members import put_capped, put_uncapped, take, threshold, two_sum
 from sfsim.network.solver.state import AFTER, AT, NONE, NUM_COLD, NUM_MOVES
 
 _CLOSE = 1e-12  # a cap so near to its level may be on either side: both give the same rate
@@ -179,7 +179,7 @@ def _move(s, num_classes, now):
             # The cap it gives back raises the level of all: move no more than must.
             resource = s.resources[cls.limit]
             weight = one.weight * one.cost if cls.cell >= 0 else one.weight
-            level = (resource.limited * level + weight * one.threshold) / (resource.limited + weight)
+            level = (resource.limited * level + weight * threshold(one)) / (resource.limited + weight)
             resource.level = level
             resource.limited += weight
         cls.level = max(0.0, level)

@@ -70,6 +70,12 @@ def advance_resource(s, number, now):
 
 
 @njit(cache=True, forceinline=True, _nrt=False)
+def threshold(one):
+    """Return the level at which a flow becomes capped."""
+    return one.cap / one.weight
+
+
+@njit(cache=True, forceinline=True, _nrt=False)
 def left(s, flow, now):
     """Return the bits that a flow still has to send."""
     one = s.flows[flow]
@@ -99,7 +105,7 @@ def put_capped(s, flow, now, bits):
         one.idle += cls.stopped  # idle anyway: the stops of its class do not count for it, see `take`
     s.counts[CAPPED_ROOT] = insert(s.links, s.keys, FINISH, s.counts[CAPPED_ROOT], flow, finish)
     if cls.length > 0:
-        cls.high = insert(s.links, s.keys, THRESHOLD, cls.high, flow, -one.threshold)
+        cls.high = insert(s.links, s.keys, THRESHOLD, cls.high, flow, -threshold(one))
         cls.capped, cls.capped_err = two_sum(cls.capped, cls.capped_err, one.cap)
         if cls.cell >= 0:
             cls.cell_capped, cls.cell_capped_err = two_sum(
@@ -117,7 +123,7 @@ def put_uncapped(s, flow, now, bits):
     one.mark_s = now
     cls.finish = insert(s.links, s.keys, FINISH, cls.finish, flow, cls.virtual + bits / one.weight)
     if one.cap < inf:
-        cls.low = insert(s.links, s.keys, THRESHOLD, cls.low, flow, one.threshold)
+        cls.low = insert(s.links, s.keys, THRESHOLD, cls.low, flow, threshold(one))
     cls.num_uncapped += 1
     cls.weight, cls.weight_err = two_sum(cls.weight, cls.weight_err, one.weight)
     if cls.cell >= 0:
@@ -261,7 +267,6 @@ def enter(s, flow, now, bits, own):
     cls.widest = max(cls.widest, one.solo)
     cls.heaviest = max(cls.heaviest, one.weight)
     one.alone = min(one.solo, cls.alone)
-    one.threshold = one.cap / one.weight
     one.idle -= cls.stopped
     for place in range(cls.length):
         resource = s.resources[s.crossings[AT, one.cls, place]]
@@ -277,7 +282,7 @@ def enter(s, flow, now, bits, own):
         one.state = OWN
         one.bits = bits
         one.bits_s = now
-    elif one.cap < inf and one.threshold <= cls.level:
+    elif one.cap < inf and threshold(one) <= cls.level:
         put_capped(s, flow, now, bits)
     else:
         put_uncapped(s, flow, now, bits)

@@ -6,6 +6,7 @@ is *capped* when its cap is the smaller one. A *lane* is a link that a flow has 
 part of the cap. A *course* is what flows of one route have in common: their class, and their lanes.
 """
 
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
@@ -15,22 +16,19 @@ FREE, UNCAPPED, CAPPED, OWN = 0, 1, 2, 3  # OWN: runs at its own pace, outside t
 
 FLOW = np.dtype(
     [
-        ("cls", np.int32),
+        # These are written when it comes (see `ARRIVAL`).
         ("course", np.int32),
+        ("cls", np.int32),
         ("state", np.int64),
         ("order", np.float64),  # in which flows started; decides between those that end at one instant
         ("cap", np.float64),
-        ("peak", np.float64),  # the largest rate it may ever have alone
-        ("alone", np.float64),  # the rate it would have alone, now
-        (
-            "solo",
-            np.float64,
-        ),  # the part of `alone` that is neither cap nor capacity: its rate alone in a cell
         ("weight", np.float64),
-        ("cost", np.float64),  # what a bit/s takes of the budget of the class's cell
-        ("threshold", np.float64),  # cap / weight: the level at which it becomes capped
         ("bits", np.float64),  # left at `bits_s` (capped flows); uncapped flows have them in the heap's key
         ("bits_s", np.float64),
+        ("peak", np.float64),  # the largest rate it may ever have alone
+        ("alone", np.float64),  # the rate it would have alone, now
+        ("solo", np.float64),  # what of `alone` is neither cap nor capacity: its rate alone in a cell
+        ("cost", np.float64),  # what a bit/s takes of the budget of the class's cell
         ("mark_bits", np.float64),  # left at `mark_s`, since when it is uncapped with the same `alone`
         ("mark_s", np.float64),
         ("sharing", np.float64),
@@ -38,6 +36,7 @@ FLOW = np.dtype(
         ("idle", np.float64),
     ]
 )
+ARRIVAL = Struct("iiqdddd")  # how the columns of `FLOW` begin: up to `bits`
 CLASS = np.dtype(
     [
         ("length", np.int64),  # how many resources it crosses

@@ -57,8 +57,6 @@ from sfsim.network.solver.state import (
     tables,
 )
 
-NEW = 6  # numbers per arrival: flow, course, bits, cap, weight, order
-
 
 class Direct:
     """A compiled function without what numba does on every call to find out which types it was given (2 us).
@@ -96,7 +94,7 @@ def fast_step() -> Callable[[np.ndarray, float, float, int], float]:
     than the step itself.
     """
     empty = tables()
-    _step_at(addresses(empty, np.zeros(NEW)), 0.0, 0.0, 0)
+    _step_at(addresses(empty, np.zeros(1, np.int64)), 0.0, 0.0, 0)
     return next(iter(_step_at.overloads.values())).entry_point  # type: ignore[no-any-return]
 
 
@@ -124,12 +122,12 @@ def _step_at(at, now, tolerance, num_new):
         carray(_pointer(at[22]), (at[23],), COURSE),
         carray(_pointer(at[24]), (at[25], at[31]), np.int32),
     )
-    return step(s, now, tolerance, carray(_pointer(at[26]), (at[27],), np.float64), num_new)
+    return step(s, now, tolerance, carray(_pointer(at[26]), (at[27],), np.int64), num_new)
 
 
 @njit(cache=True, _nrt=False)
 def step(s, now, tolerance, new, num_new):
-    """Finish what is due, let arrivals in, share anew; return when to come next.
+    """Finish what is due, let the flows `new` in, share anew; return when to come next.
 
     ``counts[NUM_DONE]`` flows of `done` have finished, in the order of their starts; ``counts[NUM_OUT]``
     after them run at their own pace over resources that may become full, and must not. The answer is NaN
@@ -137,29 +135,25 @@ def step(s, now, tolerance, new, num_new):
     """
     finish(s, now, tolerance)
     for index in range(s.counts[NUM_ATTACHED], num_new):
-        flow = int(new[NEW * index])
-        lane = attach(s, int(new[NEW * index + 1]), flow, new[NEW * index + 2], now)
+        one = s.flows[new[index]]
+        lane = attach(s, one.course, new[index], one.bits, now)
         if lane >= 0:
             s.counts[NUM_ATTACHED] = index
             s.counts[TAKEN_LANE] = lane
             return nan
     s.counts[NUM_ATTACHED] = 0
     for index in range(num_new):
-        flow = int(new[NEW * index])
-        course = s.courses[int(new[NEW * index + 1])]
-        one = s.flows[flow]
-        one.course = int(new[NEW * index + 1])
+        one = s.flows[new[index]]
+        course = s.courses[one.course]
         one.cls = course.cls
-        one.cap = one.peak = one.solo = min(course.cap, new[NEW * index + 3])
-        one.weight = new[NEW * index + 4]
-        one.order = new[NEW * index + 5]
+        one.cap = one.peak = one.solo = min(course.cap, one.cap)
         one.cost = 1.0
         one.sharing = one.idle = 0.0
         one.first = inf
-        enter(s, flow, now, new[NEW * index + 2], False)
+        enter(s, new[index], now, one.bits, False)
     soonest = solve(s, now)
     for index in range(num_new):
-        note_first(s, int(new[NEW * index]), now)
+        note_first(s, new[index], now)
     return soonest
 
 
