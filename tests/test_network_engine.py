@@ -103,6 +103,62 @@ def test_a_run_can_end_at_a_delivery_and_go_on():
     assert (order, env.now) == (["a", "b", "c", "d"], 0.011)
 
 
+def test_a_delivery_is_an_event_like_any_other():
+    """A transfer keeps its callbacks itself: SimPy's conditions, interrupts and several waiters must not notice."""
+    env, net = network([(p, "s", Link(rate_bps=8e6, latency_s=0.01)) for p in "ab"], "abs")
+    seen = []
+
+    def sender(party, size):
+        try:
+            yield net.send(party, "s", Outgoing("x", b"", size=size))
+            seen.append(f"{party} sent")
+        except simpy.Interrupt:
+            seen.append(f"{party} interrupted at {env.now:g}")
+
+    def watcher(*events):
+        done = yield env.any_of(events)
+        seen.append(f"{len(done.todict())} of {len(events)}")
+        yield env.all_of(events)
+        seen.append("both")
+
+    slow = net.send("a", "s", Outgoing("x", b"", size=10_000))
+    quick = net.send("b", "s", Outgoing("x", b"", size=1000))
+    assert (slow.triggered, slow.processed, slow.ok, slow.env) == (False, False, True, env)
+    for _ in range(2):
+        env.process(watcher(slow, quick))
+    waiting = env.process(sender("a", 50_000))
+    env.process(sender("b", 1000))
+
+    def interrupt():
+        yield env.timeout(0.005)
+        waiting.interrupt()
+
+    env.process(interrupt())
+    with pytest.raises(ValueError, match="not in list"):
+        slow.callbacks.remove(print)
+    env.run()
+    assert seen == ["a interrupted at 0.005", "1 of 2", "1 of 2", "b sent", "both", "both"]
+    assert slow.processed and slow.value.source == "a" and slow.callbacks is None
+    net.check_conservation()
+
+
+def test_a_client_with_a_message_under_way_takes_less_than_two_kilobytes():
+    code = """
+import tracemalloc
+from benchmarks import network
+network.transfers("star", 10, 2)()  # compiled, imported
+tracemalloc.start()
+run = network.transfers("star", 10_000, 1)
+run()
+print(tracemalloc.get_traced_memory()[1])
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+    )
+    assert int(done.stdout) / 10_000 < 2000
+
+
 # Links that change
 
 
