@@ -5,6 +5,7 @@ loop has the same processes and one timeout per transfer, and runs in turn with 
 with the garbage collector set as in a run.
 """
 
+import json
 import statistics
 import subprocess
 import sys
@@ -171,6 +172,65 @@ def in_packets(messages: int) -> Loop:
     return run
 
 
+def simgrid_python() -> str | None:
+    """Return a Python that has SimGrid: this one, or the system's, for which distributions have a package."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        found = subprocess.run([python, "-c", "import simgrid"], capture_output=True, check=False)
+        if found.returncode == 0:
+            return python
+    return None
+
+
+def against_simgrid(python: str, clients: int, messages: int) -> str:
+    """Run the same star in both, in turn; say how much faster ours is, and how far its times are off."""
+    mbps = stream(1, "access links").integers(10, 100, clients)
+    size = (10 ** stream(1, "sizes").uniform(3, 8, (clients, messages))).astype(int).tolist()
+    trunks = [(clients * 1e7, 0.001), (clients * 5e6, 0.0)]
+    told = {"rates_bps": (mbps * 1e6).tolist(), "latency_s": 0.01, "trunks": trunks, "sizes": size}
+    program, ratios, errors = str(Path(__file__).with_name("simgrid_star.py")), [], []
+    for _ in range(REPEATS + 1):
+        theirs = json.loads(
+            subprocess.run(
+                [python, program], input=json.dumps(told), capture_output=True, check=True, text=True
+            ).stdout
+        )
+        ours_s, ends_s = same_star(mbps.tolist(), trunks, size)
+        ratios.append(theirs["seconds"] / ours_s)
+        errors.append(float(np.max(np.abs(np.array(ends_s) / theirs["ends_s"] - 1))))
+    faster = f"{statistics.median(ratios[1:]):,.0f} times as many transfers a second"
+    return f"{faster}; relative difference of end times at most {max(errors):.0e}"
+
+
+def same_star(
+    mbps: list[int], trunks: list[tuple[float, float]], size: list[list[int]]
+) -> tuple[float, list[float]]:
+    """Run the star of `simgrid_star.py`; return the seconds it took, and when each client's last message arrived."""
+    env, names = simpy.Environment(), [f"c{number}" for number in range(len(size))]
+    net: list[Edge] = [
+        (name, "hub", Link(rate_bps=1e6 * rate, latency_s=0.01), None)
+        for name, rate in zip(names, mbps, strict=True)
+    ]
+    hops = (("hub", "gate"), ("gate", "server"))
+    for (source, destination), (rate_bps, latency_s) in zip(hops, trunks, strict=True):
+        net.append((source, destination, Link(rate_bps=rate_bps, latency_s=latency_s), None))
+    hosts = {name: name for name in (*names, "server")}
+    network = Network(env, net, hosts, framing("none"), 1, None)
+    network.inbox("server").open = False
+    ends_s = [0.0] * len(size)
+
+    def client(number: int):  # type: ignore[no-untyped-def]
+        for one in size[number]:
+            yield network.send(names[number], "server", Outgoing("benchmark", b"", size=one))
+        ends_s[number] = env.now
+
+    for number in range(len(size)):
+        env.process(client(number))
+    started = perf_counter()
+    with patient_collector():
+        env.run()
+    return perf_counter() - started, ends_s
+
+
 def main() -> None:
     """Print one row per case, then the large ones."""
     print(f"{'case':<28}{'transfers/s':>13}{'ratio to null loop':>20}{'asked':>8}")
@@ -198,5 +258,12 @@ def main() -> None:
     else:
         _, ratio = against(lambda: pipe(2000), lambda: in_packets(20))
         print(f"1 MB over two hops: {ratio:,.0f} times as many messages a second as ns.py")
+    python = simgrid_python()
+    if python is None:
+        print("SimGrid is not installed: no comparison")
+    else:
+        for clients, messages in ((1000, 10), (5000, 2)):
+            text = against_simgrid(python, clients, messages)
+            print(f"star, {clients:,} clients, against SimGrid's Python bindings: {text}", flush=True)
     print(f"1,000 x 1,000 messages: {in_own_process('star', 1000, 1000)} (asked: < 250 MB)", flush=True)
     print(f"100,000 clients: {in_own_process('star', 100_000, 2)} (asked: < 350 MB)")
