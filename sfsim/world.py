@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -201,21 +202,31 @@ def load_data(scenario: Scenario, data_root: Path | None) -> tuple[Dataset, dict
 
 
 def check_memories(scenario: Scenario, setting: Setting) -> None:
-    """Refuse a part of the model that does not fit into the memory of the device that has to train it."""
+    """Refuse a part of the model, with its learned codecs, that does not fit into the memory of its device."""
     prices, largest = setting.prices, 0
+
+    @cache
+    def held(batch: int) -> dict[str, tuple[int, int]]:
+        return {name: slot.memory_bytes(batch) for name, slot in setting.slots.items()}
+
+    learned = " and its codecs" if any(map(sum, held(1).values())) else ""
     for name, group in scenario.groups.items():
         batch = min(scenario.batch_size, len(setting.shards[name]))
         largest = max(largest, batch)
         parts = setting.clients[name].parts
         needed = sum(prices.memory_bytes(part, batch, scenario.optimiser) for part in parts)
+        needed += sum(needs[slot.endswith("_down")] for slot, needs in held(batch).items())
         place = f'[clients "{group.name}" device] memory_bytes'
-        check_memory(group.device, needed, f"the client-side model with {batch} examples", place)
-    copies = 1 if setting.one_server_model else len(setting.shards)
+        check_memory(group.device, needed, f"the client-side model{learned} with {batch} examples", place)
+    clients = len(setting.shards)
+    copies = 1 if setting.one_server_model else clients
     optimiser = scenario.server_optimiser or scenario.optimiser
     needed = copies * prices.memory_bytes("server_side", largest, optimiser)
+    for slot, (sends, receives) in held(largest).items():  # it decodes with what each client sent
+        needed += copies * sends if slot.endswith("_down") else clients * receives
     what = "the server-side model" if copies == 1 else f"{copies} copies of the server-side model"
     place = "[main_server.device] memory_bytes"
-    check_memory(scenario.main_server.device, needed, f"{what} with {largest} examples", place)
+    check_memory(scenario.main_server.device, needed, f"{what}{learned} with {largest} examples", place)
 
 
 def notes(scenario: Scenario, world: World) -> list[str]:

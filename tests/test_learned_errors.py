@@ -1,5 +1,6 @@
 """What is wrong with a learned codec's table is one line, of `sfsim check` as of `sfsim run`, before any training."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scenario_files import DEVICE, SCENARIO
-from worlds import IMAGES, scenario
+from worlds import FAST, IMAGES, clients, scenario
 
+from sfsim import world as worlds
 from sfsim.__main__ import main
 from sfsim.codec import Ae, Cast, RandTopK
 from sfsim.errors import ConfigError
@@ -157,3 +159,26 @@ def test_published_switches_that_plain_codecs_feel_are_marked_too():
         "as published: evaluated in training mode, with noise for rounding",
         "as_published = 'likelihood-rates' has no effect: no codec is learned",
     ]
+
+
+@pytest.mark.parametrize(("update", "kept"), [("round", 1 + 1 + 1 + 2), ("frozen", 1)])
+def test_codecs_need_memory_beside_the_model(update, kept):
+    """A sender holds a wire codec, and a trainee with its gradients and Adam's moments."""
+    codec = Ae(channels=8)
+    device = replace(FAST, memory_bytes=1000)
+    plain = scenario(clients=(replace(clients(1)[0], device=device),))
+    coded = replace(plain, codecs=Codecs(smashed_up=codec), codec_training=CodecTraining(update=update))
+    needs = []
+    for declared, what in ((plain, ""), (coded, " and its codecs")):
+        with pytest.raises(ConfigError) as error:
+            worlds.build(declared)
+        text = (
+            r'\[clients "c" device\] memory_bytes: found the client-side model(.*) with 16 examples, '
+            r"which needs ([\d,]+) bytes, expected at most the 1,000 bytes of memory of test device"
+        )
+        found = re.match(text, str(error.value))
+        assert found is not None and found[1] == what
+        needs.append(int(found[2].replace(",", "")))
+    numbers = sum(weight.numel() for weight in networks.build(codec, 4, (4, 4), 7).parameters())
+    tensors = 16 * 4 * 4 * 4  # of the minibatch
+    assert 4 * (kept * numbers + tensors) < needs[1] - needs[0] < 4 * (kept * numbers + 200 * tensors)

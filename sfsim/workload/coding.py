@@ -145,6 +145,10 @@ class Slot:
         """What decoding a received payload costs."""
         return self.codec.decode_cost(prod(shape), len(payload))
 
+    def memory_bytes(self, batch: int) -> tuple[int, int]:
+        """What the sender and the receiver of a client's tensors of `batch` examples hold all the time."""
+        return 0, 0
+
     def rehearse_costs(self, shape: Shape, at: Minibatch) -> list[tuple[str, Cost]]:
         """What `rehearse` costs, as phases."""
         return []

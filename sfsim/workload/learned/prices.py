@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
-from sfsim.learning.costing import count, optimiser_cost
+from sfsim.learning.costing import count, memory_bytes, optimiser_cost
 
 if TYPE_CHECKING:
     from sfsim.cost import Cost
@@ -49,6 +49,11 @@ def step_price(trainee: Trainee, optimiser: AnyOptimiser) -> Cost:
     """Return what a step over all weights costs."""
     weights = list(trainee.parameters())
     return optimiser_cost(optimiser, sum(weight.numel() for weight in weights), len(weights))
+
+
+def memory(trainee: Trainee, optimiser: AnyOptimiser | None, shape: Shape) -> int:
+    """Return the bytes that a trainee needs on a tensor of a shape; without an optimiser, a codec on the wire."""
+    return memory_bytes(_Whole(trainee, training=optimiser is not None), shape, optimiser)
 
 
 class _Whole(nn.Module):

@@ -24,7 +24,7 @@ from sfsim.seeds import integer, stream
 from sfsim.workload.coding import Arrival, Slot
 from sfsim.workload.learned import networks, stored
 from sfsim.workload.learned.networks import root_mean_square
-from sfsim.workload.learned.prices import price, step_price
+from sfsim.workload.learned.prices import memory, price, step_price
 from sfsim.workload.learned.replica import CodecReplica, Rehearsal, decoder_side, load_weights
 from sfsim.workload.learned.wire import Reconstructed, WireCodec, freeze
 
@@ -281,6 +281,12 @@ class LearnedSlot(Slot):
             return [("codec training", self._price("pass back", shape))]
         step = step_price(self._first, self._training.optimiser)
         return [("codec training", self._price("learn", shape) + step)]
+
+    def memory_bytes(self, batch: int) -> tuple[int, int]:
+        shape = (batch, *self.tensor_shape)
+        wire = memory(self._first, None, shape)
+        learns = self._training.trains
+        return wire + (memory(self._first, self._training.optimiser, shape) if learns else 0), wire
 
     def _price(self, what: What, shape: Shape) -> Cost:
         return price(what, self._first, next(iter(self.senders.values())), shape)
