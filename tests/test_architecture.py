@@ -16,7 +16,7 @@ MODULES = {
 }
 
 # What a package may know of the house; `errors`, `files`, `seeds`, `cost`, `declaration` and `ledger` lie below all.
-GROUND = {"payload", "errors", "files", "seeds", "cost", "declaration", "ledger", "clock"}
+GROUND = {"payload", "errors", "files", "seeds", "cost", "declaration", "ledger", "clock", "collector"}
 MAY_IMPORT = {
     "codec": set(),
     "channel": set(),
