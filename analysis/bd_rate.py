@@ -4,8 +4,8 @@
     python analysis/bd_rate.py --csv points.csv --anchor "F AE"
 
 reads run directories or folders of them (curves over lambda, mean over seeds; the anchor of each scheme is its AE), or
-a CSV with the columns curve, rate, quality, and writes ``bd_rate.csv``. A pair of curves is refused, with the reason,
-when fewer than four points of a curve are left or the curves do not overlap.
+a CSV with the columns curve, rate, quality, and writes ``bd_rate.csv``. A pair of curves is refused, with the reason in
+the table, when fewer than four points of a curve are left, the curves do not overlap, or there is no other curve.
 """
 
 import argparse
@@ -58,7 +58,13 @@ def table(points: pd.DataFrame, anchor: str | None = None) -> pd.DataFrame:
             same = {
                 name: curve for name, curve in curves.items() if anchor or _anchor_of(name, curves) == first
             }
-            rows += [{"rate": rate, **row} for row in compare(same, _known(first, curves))]
+            pairs = compare(same, _known(first, curves))
+            alone = {"anchor": first, "refused": "no other codec has a curve over lambda in its scheme"}
+            rows += [{"rate": rate, **row} for row in pairs or [alone]]
+        if not curves:
+            rows.append(
+                {"rate": rate, "refused": "no run has a codec with a lambda, over which there were a curve"}
+            )
     return pd.DataFrame(rows)
 
 
@@ -81,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="run directories, or folders of them")
     parser.add_argument("--csv", type=Path, help="instead: a table with the columns curve, rate, quality")
     parser.add_argument("--anchor", help="curve that the others are compared with; default: see above")
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
+    )
     options = parser.parse_args(arguments)
     if bool(options.runs) == bool(options.csv):
         raise ConfigError("bd_rate", "both" if options.csv else "nothing", "run directories, or --csv")
@@ -92,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = table(spread(pd.DataFrame([point(run) for run in find_runs(options.runs)])), options.anchor)
     options.out.mkdir(parents=True, exist_ok=True)
     rows.to_csv(options.out / "bd_rate.csv", index=False)
-    print(rows.to_string(index=False) if len(rows) else "no two curves to compare")
+    print(rows.to_string(index=False, na_rep=""))
 
 
 if __name__ == "__main__":

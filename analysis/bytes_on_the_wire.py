@@ -65,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, write the figure and the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
+    )
     options = parser.parse_args(arguments)
     rows = table([Result(path) for path in options.runs])
     options.out.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default="best",
         help="which round's test accuracy (default: best validation)",
     )
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
+    )
     options = parser.parse_args(arguments)
     results = find_runs(options.runs)
     found = report(results, options.out, options.at)

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--target", type=float, help="value to reach; default: each scenario's own")
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
+    )
     options = parser.parse_args(arguments)
     results = [Result(path) for path in options.runs]
     rows = table(results, options.target)

@@ -194,6 +194,16 @@ def test_the_table_says_what_is_refused_and_why() -> None:
     assert rows[3]["bd_quality"] > 2
 
 
+def test_a_curve_without_another_one_is_named() -> None:
+    point = {"codec": "ae", "scheme": "F", "updates": "round", "test": 0.7, "free": False, "accounting": ""}
+    point |= dict.fromkeys(command.RATES, 1.0)
+    rows = command.table(pd.DataFrame([point | {"lambda": 4.0}]))
+    assert rows["anchor"].unique().tolist() == ["F ae"] and len(rows) == len(command.RATES)
+    assert set(rows["refused"]) == {"no other codec has a curve over lambda in its scheme"}
+    (reason,) = set(command.table(pd.DataFrame([point | {"lambda": math.nan}]))["refused"])
+    assert reason.startswith("no run has a codec with a lambda")
+
+
 @pytest.mark.parametrize("name", PAPER)
 def test_what_the_papers_own_points_give(name: str) -> None:
     """The paper's Table 1 does not follow from the points it plots: in three of four rows not even in sign."""

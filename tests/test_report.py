@@ -64,6 +64,22 @@ def test_a_synchronous_chain_is_explained_to_the_end() -> None:
     }
 
 
+def test_a_server_that_comes_back_to_what_a_client_sent_does_not_make_its_wait_unexplained() -> None:
+    computations = [
+        computation("c", "forward", 0, 1, "c"),
+        computation(
+            "fed server", "decode", 7, 8, "c"
+        ),  # of its last codec update, when the others' are there
+    ]
+    assert timelines([message("c", "fed server", 1, 2)], computations, 10.0)["c"] == [
+        (0.0, 1, "client compute"),
+        (1, 2, "uplink"),
+        (2, 7, "waiting at the barrier"),
+        (7, 8, "server compute"),
+        (8, 10.0, "waiting at the barrier"),
+    ]
+
+
 def test_a_turn_is_a_wait_and_a_hold_is_nobodys() -> None:
     computations = [
         computation("c", "forward", 0, 1, "c"),

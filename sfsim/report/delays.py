@@ -7,8 +7,9 @@ is lost. Two things are derived:
 
 * Of a message that was in the network from ``queued_s`` to ``delivered_s``, the first ``sharing_s`` seconds
   are link queueing (what sharing the route cost it), the rest is uplink or downlink.
-* Time after a client's last record is waiting at the barrier: it was done and the run was not. Time inside
-  its day that nothing explains is "other", and should be nothing.
+* Time after a client's last work or message is waiting at the barrier: it was done and the run was not, even
+  if a server comes back to what it sent. Time inside its day that nothing explains is "other", and should be
+  nothing.
 
 Work that a server does for nobody in particular (averaging) is server compute for every client that would
 otherwise be waiting at the barrier.
@@ -106,6 +107,7 @@ def timelines(
         When the run ended, simulated seconds.
     """
     spans: dict[str, list[tuple[float, float, str]]] = {}
+    done_s: dict[str, float] = {}
     for_all: list[tuple[float, float, str]] = []
     for c in computations:
         if c.phase == "hold":
@@ -114,6 +116,8 @@ def timelines(
         if owner:
             work = "client compute" if c.party == owner else "server compute"
             spans.setdefault(owner, []).append((c.start_s, c.end_s, _PHASES.get(c.phase, work)))
+            if c.party == owner:
+                done_s[owner] = max(done_s.get(owner, 0.0), c.end_s)
         elif c.phase not in WAITS:  # a server that waits keeps nobody
             for_all.append((c.start_s, c.end_s, _FOR_ALL))
     for m in messages:
@@ -124,13 +128,15 @@ def timelines(
                 mine = spans.setdefault(client, [])
                 mine.append((m.queued_s, shared_until_s, "link queueing"))
                 mine.append((shared_until_s, arrived_s, part))
+                done_s[client] = max(done_s.get(client, 0.0), arrived_s)
     return {
-        client: list(_sweep([*spans[client], *for_all], spans[client], end_s)) for client in sorted(spans)
+        client: list(_sweep([*spans[client], *for_all], done_s.get(client, 0.0), end_s))
+        for client in sorted(spans)
     }
 
 
 def _sweep(
-    spans: list[tuple[float, float, str]], own: list[tuple[float, float, str]], end_s: float
+    spans: list[tuple[float, float, str]], done_s: float, end_s: float
 ) -> Iterator[tuple[float, float, str]]:
     """Walk over all starts and ends; between two of them the first part in `PARTS` that is active counts."""
     rank = {part: i for i, part in enumerate(_ORDER)}
@@ -139,16 +145,15 @@ def _sweep(
         if stop_s > start_s:
             changes += [(start_s, 1, rank[part]), (stop_s, -1, rank[part])]
     changes.sort()
-    last_own_s = max(stop_s for _, stop_s, _ in own)
-    edges = sorted({0.0, end_s, last_own_s, *(time for time, _, _ in changes)})
+    edges = sorted({0.0, end_s, done_s, *(time for time, _, _ in changes)})
     active, position = [0] * len(_ORDER), 0
     current: tuple[float, float, str] | None = None
     for start_s, stop_s in pairwise(edges):
         while position < len(changes) and changes[position][0] <= start_s:
             active[changes[position][2]] += changes[position][1]
             position += 1
-        done = "waiting at the barrier" if start_s >= last_own_s else "other"
-        part = next((_ORDER[i] for i, count in enumerate(active) if count), done)
+        idle = "waiting at the barrier" if start_s >= done_s else "other"
+        part = next((_ORDER[i] for i, count in enumerate(active) if count), idle)
         part = "server compute" if part == _FOR_ALL else part
         if current and current[2] == part:
             current = (current[0], stop_s, part)
