@@ -119,8 +119,7 @@ def show(found: dict[str, pd.DataFrame]) -> None:
     ]
     print(points[[column for column in columns if column in points]].to_string(index=False))
     print(found["estimated_actual"].to_string(index=False))
-    if len(found["bd_rate"]):
-        print(found["bd_rate"].drop(columns="dropped").to_string(index=False))
+    print(found["bd_rate"].drop(columns="dropped", errors="ignore").to_string(index=False, na_rep=""))
 
 
 if __name__ == "__main__":

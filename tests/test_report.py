@@ -75,7 +75,7 @@ def test_a_server_that_comes_back_to_what_a_client_sent_does_not_make_its_wait_u
         (0.0, 1, "client compute"),
         (1, 2, "uplink"),
         (2, 7, "waiting at the barrier"),
-        (7, 8, "server compute"),
+        (7, 8, "decode"),
         (8, 10.0, "waiting at the barrier"),
     ]
 
