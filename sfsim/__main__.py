@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Everything else is imported by the verb that needs it: `sfsim --help` answers at once.
 
+_SIDE_BY_SIDE = 6  # runs whose values fit beside each other in a terminal
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(codecs.app, name="codec")
 app.add_typer(networks.app)
@@ -254,12 +256,15 @@ def report_(
 
 @app.command()
 def compare(runs: Runs) -> None:
-    """Print one row per run."""
+    """Print one row per run, and what of their scenarios differs; folders of runs may be given."""
     from sfsim import console
-    from sfsim.report.tables import compare_table
-    from sfsim.results import Result
+    from sfsim.report.rates import find_runs
+    from sfsim.report.tables import compare_table, difference_table
 
-    console.table(compare_table([Result(path) for path in runs]))
+    results = find_runs(runs)
+    console.table(compare_table(results))
+    if 1 < len(results) <= _SIDE_BY_SIDE:
+        console.table(difference_table(results))
 
 
 @app.command()

@@ -20,6 +20,7 @@ from sfsim.report.tables import (
     codecs,
     compare_table,
     delay_table,
+    difference_table,
     labels,
     link_table,
     outcome,
@@ -216,6 +217,21 @@ def test_compare_has_one_row_per_run(tmp_path: Path) -> None:
         ("c", "fp32", "no target", "0.97", "135.4 kB", "135.4 kB", "37.8 s"),
     ]
     assert labels([a, c]) == ["made-up", "other"]
+
+
+def test_what_differs_between_runs_is_named_by_key(tmp_path: Path) -> None:
+    a, b = run_directory(tmp_path / "a"), run_directory(tmp_path / "b")
+    a.scenario["codecs"] = {"smashed_up": {"kind": "ae", "lambda_": 4.0}}
+    b.scenario["codecs"] = {"smashed_up": {"kind": "cast"}}
+    a.scenario["clients"] = [{"name": "pi", "count": 2}, {"name": "phone", "count": 1}]
+    b.scenario["clients"] = [{"name": "pi", "count": 2}, {"name": "phone", "count": 3}]
+    table = difference_table([a, b])
+    assert table.head == ("key", "a", "b")
+    assert table.rows == [
+        ("codecs.smashed_up.kind", "ae", "cast"),
+        ("codecs.smashed_up.lambda_", "4.0", "-"),
+        ("clients.phone.count", "1", "3"),
+    ]
 
 
 def test_every_axis_has_a_unit(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The numbers of a run as rows of text, for the terminal and for the page alike."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -191,3 +191,27 @@ def compare_table(results: Sequence["Result"]) -> Table:
         rows.append((label, codecs(result), time, best, up, down, seconds(result.end_s)))
     head = ("run", "codecs", "time to target", "best", "bytes up", "bytes down", "simulated")
     return Table("Runs", head, rows, frozenset({3, 4, 5, 6}))
+
+
+def difference_table(results: Sequence["Result"]) -> Table:
+    """Return one row per key of the scenarios in which runs differ, with each run's value."""
+    resolved = [dict(_leaves(result.scenario)) for result in results]
+    keys = dict.fromkeys(key for leaves in resolved for key in leaves if key != "name")
+    rows = []
+    for key in keys:
+        values = [str(leaves.get(key, "-")) for leaves in resolved]
+        if len(set(values)) > 1:
+            rows.append((key, *values))
+    return Table("What differs", ("key", *labels(results)), rows)
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Return the values of nested tables by dotted key; tables of a list go by their names."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for place, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}.{inner.get('name', place)}")
+    else:
+        yield key, value
