@@ -263,8 +263,9 @@ def compare(runs: Runs) -> None:
 
     results = find_runs(runs)
     console.table(compare_table(results))
-    if 1 < len(results) <= _SIDE_BY_SIDE:
-        console.table(difference_table(results))
+    differences = difference_table(results)
+    if differences.rows and len(results) <= _SIDE_BY_SIDE:
+        console.table(differences)
 
 
 @app.command()
