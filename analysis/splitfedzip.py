@@ -9,9 +9,10 @@ runs scenarios/papers/splitfedzip/ham10000-small.toml for
 
 two seeds each, and draws what ``rate_accuracy.py`` draws into the study's folder. Finished runs are kept and
 skipped: the study may be interrupted, extended (``--lambdas``, ``--seeds``, ``--updates``) and repeated at no cost.
-``--codecs`` also takes any other name in codecs/; ``--scenario`` runs the grid over another file, such as a full-scale
-one beside the small. AE has 32 channels and Cheng_AT 16: 134,352 and 206,345 parameters (published: 64 channels, which
-``--channels 64`` gives).
+``--codecs`` also takes any other name in codecs/. ``--weights`` with ``--updates frozen`` makes two-stage codecs of
+them (``scenarios/papers/splitfedzip/stage-one-small.toml`` is a first stage). ``--scenario`` runs the grid over another
+file, such as a full-scale one beside the small. AE has 32 channels and Cheng_AT 16: 134,352 and 206,345 parameters
+(published: 64 channels, which ``--channels 64`` gives).
 """
 
 import argparse
@@ -69,6 +70,10 @@ def cell(options: argparse.Namespace, codec: str, scheme: str, value: float | No
         changes |= {"codec_training.optimiser": optimiser, "codec_training.update": options.updates}
         changes["codec_training.entropy_learning_rate"] = 10 * options.codec_learning_rate
         name += f"-{options.updates}-lambda{value:g}"
+        if options.weights:
+            for slot in SLOTS[scheme]:
+                changes[f"codecs.{slot}.weights"] = str((options.weights / f"{slot}.safetensors").resolve())
+            name += "-two-stage"
         if options.as_published:
             changes["codec_training.as_published"] = list(options.as_published)
             name += "-as-published"
@@ -125,6 +130,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=float,
         default=2e-3,
         help="of Adam; published: 1e-4, over 12 x 604 steps a round",
+    )
+    add(
+        "--weights",
+        type=Path,
+        help="begin with the codecs in this folder: `codecs/` of a `sfsim codec train`",
     )
     add("--as-published", nargs="+", help="switches of codec_training.as_published")
     add("--rounds", type=int, help="global rounds; default: the scenario's")

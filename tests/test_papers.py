@@ -16,7 +16,9 @@ LEVELS = {0: 0, 64: 1, 105: 1, 128: 2, 192: 3, 226: 3, 255: 4}
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.toml")), ids=lambda path: path.stem)
 def test_it_loads_and_nothing_is_odd_about_it(path: Path) -> None:
-    assert load(path).remarks() == []
+    # A first stage is there for its weights: nobody asks what their exchange cost.
+    free = ["codec_training: update = 'ideal': weights of codecs are shared at once and free of charge"]
+    assert load(path).remarks() == (free if path.stem.startswith("stage-one") else [])
 
 
 @pytest.mark.parametrize("name", ["ham10k", "blastocyst"])
