@@ -126,7 +126,10 @@ def pathloss(
 
 @bench_app.command("cell")
 def bench_cell(
-    cell: Annotated[Path, typer.Argument(metavar="CELL.json", help="One radio cell and its messages.")],
+    cell: Annotated[
+        Path,
+        typer.Argument(metavar="CELL.json", help="One radio cell and its messages (format: docs/cell.md)."),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="CSV: client, start, end.")] = Path("times.csv"),
 ) -> None:
     """Send one message per client through one shared radio cell; write the completion times."""
@@ -140,7 +143,9 @@ def bench_cell(
 
 @bench_app.command()
 def flows(
-    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.json", help="Links and clients (JSON).")],
+    scenario: Annotated[
+        Path, typer.Argument(metavar="SCENARIO.json", help="Links and clients (format: docs/network.md).")
+    ],
     out: Annotated[Path, typer.Option(metavar="CSV", help="Where the completion times go.")],
     latency: Annotated[
         Literal["first", "last"], typer.Option(help="Latency before the bytes share links, or after.")
