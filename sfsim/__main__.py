@@ -59,7 +59,7 @@ def top(
 def run(
     file: File,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]")
+        Path | None, typer.Option(metavar="DIR", show_default="runs/NAME-HASH", help="Run directory.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where PyTorch computes.")] = "cpu",
     jobs: Jobs = None,
@@ -67,7 +67,9 @@ def run(
     set_: Set = None,
     network: Annotated[
         Literal["fluid", "packet"] | None,
-        typer.Option(help="Messages as fluid flows, or packet by packet.  [default: as the scenario says]"),
+        typer.Option(
+            show_default="as the scenario says", help="Messages as fluid flows, or packet by packet."
+        ),
     ] = None,
     require_target: Annotated[
         bool, typer.Option("--require-target", help="Exit with 3 when the target is missed.")
@@ -112,7 +114,7 @@ def resume(
         Path, typer.Argument(metavar="DIR", help="Run directory, as given to run --out or chosen by run.")
     ],
     device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda", help="What the run began with.  [default: that]")
+        str | None, typer.Option(metavar="cpu|cuda", show_default="that", help="What the run began with.")
     ] = None,
     jobs: Jobs = None,
     data_root: DataRoot = None,
@@ -151,17 +153,24 @@ def retime(
         Path, typer.Argument(metavar="FILE", help="Scenario whose network and devices are taken.")
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]")
+        Path | None, typer.Option(metavar="DIR", show_default="runs/NAME-HASH", help="Run directory.")
     ] = None,
     set_: Set = None,
     report: Report = True,
     quiet: Quiet = False,
 ) -> None:
     """Take what a finished run learnt over another network, in seconds; only the clock differs."""
+    from sfsim import console
+    from sfsim.retiming import not_taken
     from sfsim.retiming import retime as again
     from sfsim.scenario import load
 
-    _present(again(run, load(over, overrides=overrides(set_)), out=out), report, quiet)
+    scenario = load(over, overrides=overrides(set_))
+    result = again(run, scenario, out=out)
+    unused = not_taken(run, scenario)
+    if unused and not quiet:
+        console.note(f"{over}: not used, since the run decides it: {', '.join(unused)}")
+    _present(result, report, quiet)
 
 
 def _cores(jobs: int | None) -> int:
@@ -218,7 +227,7 @@ def check(
 @app.command()
 def schema(
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it here.  [default: stdout]")
+        Path | None, typer.Option(metavar="FILE", show_default="stdout", help="Write it here.")
     ] = None,
 ) -> None:
     """Export the JSON Schema of scenario files, for editors that complete keys."""
@@ -240,7 +249,7 @@ def report_(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PAGE", help="The page.  [default: RUN/report.html, or report.html for several]"
+            metavar="PAGE", show_default="RUN/report.html, or report.html for several", help="The page."
         ),
     ] = None,
 ) -> None:

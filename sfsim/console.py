@@ -32,6 +32,11 @@ def error(text: str) -> None:
     print("error:", " ".join(text.splitlines()), file=sys.stderr)
 
 
+def note(text: str) -> None:
+    """Print one line on stderr about an answer that stands on stdout."""
+    print("note:", text, file=sys.stderr)
+
+
 def table(content: "Table") -> None:
     """Print a table of the report."""
     drawn = RichTable(title=content.title, title_justify="left", title_style="bold", box=None, pad_edge=False)

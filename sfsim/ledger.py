@@ -15,8 +15,9 @@ class MessageRecord:
     ``direction`` is ``"up"`` (from a client), ``"down"`` (to a client), ``"peer"`` (client to client) or
     ``"core"`` (between servers). ``queued_s`` is when it was handed to the network, ``first_byte_s`` when its
     first byte began to be served, ``delivered_s`` when its last byte arrived. ``sharing_s`` is the link
-    queueing: seconds lost because others shared the route. ``slot`` is the codec slot of smashed data, gradients
-    and codec updates; ``likelihood_bits`` what published code of learned codecs reports instead of bytes.
+    queueing: seconds lost because other messages, its parties' own too, shared the route. ``slot`` is the codec
+    slot of smashed data, gradients and codec updates; ``likelihood_bits`` what published code of learned codecs
+    reports instead of bytes.
     """
 
     message_id: int
@@ -108,7 +109,7 @@ class EvaluationRecord:
 class LinkRecord:
     """What one link did over the run; ``carried_bytes`` is the engine's own integral of rate over time.
 
-    ``sharing_s`` are the seconds that messages lost because this link, shared with others, held them back:
+    ``sharing_s`` are the seconds that messages lost because this link, shared with other messages, held them back:
     the queueing of this link, summed over messages.
     """
 

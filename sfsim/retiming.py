@@ -90,6 +90,19 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     )
 
 
+def not_taken(run: Path | str, over: Scenario) -> list[str]:
+    """Return what `retime` does not take from `over` although it differs from the run's: names of keys.
+
+    Examples
+    --------
+    ``["seed", "global_rounds", "data"]``
+    """
+    before: Scenario = validate(Scenario, Result(run).scenario, f"{run}, scenario.json")
+    seeds = replace(over.seeds, network=before.seeds.network)
+    mine, theirs = replace(before, seed=before.seeds).to_table(), replace(over, seed=seeds).to_table()
+    return [key for key in mine | theirs if key not in TIMING and mine.get(key) != theirs.get(key)]
+
+
 def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:
     """The scenario that learns as `before` did and takes its time as `over` does."""
     if before.client_names != over.client_names:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_the_command(tmp_path: Path) -> None:
     assert float(rows[1]["end"]) == pytest.approx(0.5 + 8 / 17.26, rel=1e-6)
 
 
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "cell.md").read_text()
+    (tmp_path / "cell.json").write_text(text.partition("```json\n")[2].partition("```")[0])
+    assert len(bench(tmp_path / "cell.json", tmp_path / "t.csv")) == 3
+    with (tmp_path / "t.csv").open() as file:
+        rows = list(csv.reader(file))
+    shown = text.partition("client,start,end\n")[2].partition("```")[0].splitlines()
+    assert rows[0] == ["client", "start", "end"] and len(shown) == 3
+    for row, line in zip(rows[1:], shown, strict=True):
+        assert [float(value) for value in row] == pytest.approx([float(value) for value in line.split(",")])
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -113,7 +126,12 @@ def test_the_command(tmp_path: Path) -> None:
             {"standard": "lte"},
             "standard: found 'lte', expected '802.11a' or '802.11n', because access = 'csma'",
         ),
-        ({"clients": []}, "clients: found []"),
+        (
+            {"clients": []},
+            'clients: found [], expected a list of at least 1, each a table. The form: {"access": KIND, '
+            '"standard": "802.11a", "802.11n" or "lte", "clients": [{"rate_bps": bit/s, '
+            '"direction": "up" or "down", "bytes": n, "start": s}]}',
+        ),
         ({"clients": [{"rate_mbps": 3, "direction": "up", "bytes": 1}]}, "write rate_bps = 3000000"),
     ],
 )
@@ -124,7 +142,7 @@ def test_errors_name_the_place(tmp_path: Path, change: dict[str, object], text: 
         "clients": [{"rate_bps": 1e6, "direction": "up", "bytes": 1}],
     }
     (tmp_path / "cell.json").write_text(json.dumps(table | change))
-    with pytest.raises(ConfigError, match=text.replace("[", r"\[")):
+    with pytest.raises(ConfigError, match=re.escape(text)):
         bench(tmp_path / "cell.json", tmp_path / "out.csv")
     (tmp_path / "cell.json").write_text("{")
     with pytest.raises(ConfigError, match="not JSON"):

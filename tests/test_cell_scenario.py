@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sfsim.errors import ConfigError
+from sfsim.network.cell.radio import _BEST_FADE_DB, _FADING
 from sfsim.scenario import build_graph, load
 
 FILE = Path(__file__).resolve().parents[1] / "scenarios" / "lte-cell.toml"
@@ -65,12 +67,27 @@ def test_clients_with_channels_of_their_own() -> None:
             {"cell.lte.fading": "none", "clients.phone.distance_m": 9000},
             "found 9000 m for 'phone-0', where the SNR is -38.5 dB, expected a place that cell 'lte' reaches",
         ),
+        (
+            {"cell.lte.fading": "rayleigh", "clients.phone.distance_m": 50_000},
+            "found 50000 m for 'phone-0', where the SNR is -66.5 dB, expected a place that cell 'lte' reaches",
+        ),
+        (
+            {"cell.lte.fading": "rician", "clients.phone.distance_m": 3000},
+            "found 3000 m for 'phone-0', where the SNR is -20.6 dB, expected a place that cell 'lte' reaches",
+        ),
     ],
 )
 def test_errors(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(FILE, changes)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["rayleigh", "rician"])
+def test_the_best_fade_is_the_best_of_2_to_the_20(kind: str) -> None:
+    channel = _FADING[kind](mean_snr_db=0.0, bandwidth_hz=1.0, coherence_time_s=1.0)
+    best = [channel.gains(np.random.default_rng(seed), 2**20).max() for seed in range(5)]
+    assert 10 * np.log10(np.median(best)) == pytest.approx(_BEST_FADE_DB[kind], abs=0.3)
 
 
 def test_a_number_stands_for_a_list_of_one() -> None:

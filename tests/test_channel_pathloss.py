@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfsim.channel.pathloss import MODELS, los_probability, path_loss_db
+from sfsim.channel.pathloss import MODELS, los_probability, out_of_range, path_loss_db
 from sfsim.errors import ConfigError
 
 
@@ -107,3 +107,23 @@ def test_the_command():
     words = ["pathloss", "--model", "umi-los", *numbers, "--json"]
     run = subprocess.run([sys.executable, "-m", "sfsim", *words], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == {"db": pytest.approx(79.08964923, abs=1e-6)}
+    assert run.stderr == ""
+    far = [*words, "--d2d-m", "300000"]
+    run = subprocess.run([sys.executable, "-m", "sfsim", *far], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout)["db"] > 150
+    assert run.stderr == "note: outside what TR 38.901 made umi-los for: d2d_m = 300000, not 10 to 5000\n"
+
+
+def test_the_ranges_of_the_report():
+    """TR 38.901, table 7.4.1-1 and its notes."""
+    assert out_of_range("inh-nlos", 101, 149.9, 10, 1) == [
+        "fc_ghz = 101, not 0.5 to 100",
+        "d3d_m = 150.17, not 1 to 150",
+    ]
+    assert out_of_range("rma-los", 30, 10e3, 150, 10) == []
+    assert out_of_range("rma-nlos", 31, 10e3, 151, 11) == [
+        "fc_ghz = 31, not 0.5 to 30",
+        "d2d_m = 10000, not 10 to 5000",
+        "hut_m = 11, not 1 to 10",
+        "hbs_m = 151, not 10 to 150",
+    ]

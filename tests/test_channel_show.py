@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sfsim.channel.survey import show
+from sfsim.errors import ConfigError
 
 CHANNELS = Path(__file__).resolve().parents[1] / "channels"
 
@@ -69,3 +70,16 @@ def test_errors_are_one_line(tmp_path):
     run = command(str(tmp_path / "t.toml"))
     assert run.returncode == 2
     assert run.stderr.strip() == f"error: {tmp_path}/none.csv: no such trace file"
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "hint"),
+    [("", "nothing", ""), ('kind = "bernouli"', "'bernouli'", ". Did you mean 'bernoulli'?")],
+)
+def test_an_unknown_kind_is_answered_with_channels_and_losses(tmp_path, said, found, hint):
+    (tmp_path / "t.toml").write_text(said)
+    with pytest.raises(ConfigError) as error:
+        show(tmp_path / "t.toml", None, 1, seed=0)
+    kinds = "'constant', 'awgn', 'rayleigh', 'rician', 'fsmc', 'trace', 'user-speeds', "
+    kinds += "'bernoulli', 'gilbert-elliott' or 'loss-trace'"
+    assert str(error.value) == f"{tmp_path}/t.toml, kind: found {found}, expected {kinds}{hint}"

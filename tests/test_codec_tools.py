@@ -51,6 +51,11 @@ def test_bad_input(tmp_path: Path) -> None:
     np.savez(tmp_path / "several.npz", a=X)
     (tmp_path / "text.npy").write_text("no array")
     (tmp_path / "empty.npy").touch()
+    ae = CATALOGUE / "ae.toml"
+    for name, tool in (("floats.npy", encode_file), ("text.npy", decode_file)):
+        with pytest.raises(SfsimError) as caught:
+            tool(tmp_path / name, ae, out)
+        assert str(caught.value) == f"{ae}, kind: found 'ae', expected a codec that needs no training"
     for name, text in (
         (
             "float.npy",

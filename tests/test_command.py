@@ -429,6 +429,24 @@ def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
         assert verb in said.stdout
 
 
+@pytest.mark.parametrize(
+    ("verb", "defaults"),
+    [
+        (("run",), ("(runs/NAME-HASH)", "(all cores)", "(as the scenario says)")),
+        (("resume",), ("(all cores)",)),
+        (("retime",), ("(runs/NAME-HASH)",)),
+        (("report",), ("(RUN/report.html, or report.html for several)",)),
+        (("show", "channel"), ("(one period of a trace, else a minute)",)),
+    ],
+)
+def test_help_shows_the_defaults_that_are_no_values(
+    sfsim: Callable[..., Said], verb: tuple[str, ...], defaults: tuple[str, ...]
+) -> None:
+    said = " ".join(sfsim(*verb, "--help").out.replace("│", " ").split())
+    for default in defaults:
+        assert f"[default: {default}]" in said
+
+
 def test_version(sfsim: Callable[..., Said]) -> None:
     assert sfsim("--version") == Said(0, __version__ + "\n", "")
 

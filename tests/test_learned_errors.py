@@ -161,6 +161,15 @@ def test_published_switches_that_plain_codecs_feel_are_marked_too():
     ]
 
 
+@pytest.mark.parametrize(("last", "lines"), [(1, []), (2, [2]), (9, [9])])
+def test_a_freeze_that_never_comes_is_remarked(last, lines):
+    codec = Codecs(smashed_up=Ae(channels=8))
+    late = scenario(codecs=codec, global_rounds=2, codec_training=CodecTraining(freeze_after_round=last))
+    assert late.remarks() == [
+        f"codec_training: freeze_after_round = {n} has no effect in a run of 2 rounds" for n in lines
+    ]
+
+
 @pytest.mark.parametrize(("update", "kept"), [("round", 1 + 1 + 1 + 2), ("frozen", 1)])
 def test_codecs_need_memory_beside_the_model(update, kept):
     """A sender holds a wire codec, and a trainee with its gradients and Adam's moments."""

@@ -43,6 +43,15 @@ def world(*clients):
     }
 
 
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "network.md").read_text()
+    (tmp_path / "s.json").write_text(text.partition("```json\n")[2].partition("```")[0])
+    assert run_file(tmp_path / "s.json", tmp_path / "t.csv") == 3
+    assert (found := (tmp_path / "t.csv").read_text()) in text
+    # The laptop's 875 kB: alone or beside the phone's 125 kB/s on 1 MB/s, in closed form.
+    assert float(found.splitlines()[1].split(",")[3]) == pytest.approx(0.03 + 0.02 + (875e3 - 20e3) / 875e3)
+
+
 def test_latency_first_or_last() -> None:
     both = world((["trunk"], [1_000_000]), (["trunk", "far"], [1_000_000]))
     # First: the near one begins at 0.25 s and is alone until 0.75 s; the far one has the trunk from 2 s on.
@@ -69,6 +78,12 @@ def test_shares_in_proportion_to_inverse_latency() -> None:
     ("broken", "message"),
     [
         ({"links": {}}, "scenario, clients: found nothing"),
+        (
+            {"links": [{"name": "phone", "bw": 1.0, "lat": 0.0}], "clients": []},
+            r"^scenario, links: found \[\{name = 'phone', bw = 1.0, lat = 0.0\}\], expected a table. "
+            r'The form: \{"links": \{NAME: \{"bw": bytes/s, "lat": s\}\}, '
+            r'"clients": \[\{"route": \[NAME\], "sizes": \[bytes\], "start": s, "gap": s\}\]\}$',
+        ),
         (world((["trunks"], [1])), r"scenario, clients\[0\], route: found 'trunks'.*Did you mean 'trunk'"),
         (
             {**world((["trunk"], [1])), "links": {"trunk": {"bw": 1.0, "lat": 0.0}}},

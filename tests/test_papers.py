@@ -1,11 +1,15 @@
 """Scenarios of papers: they load, and say what the paper says."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sfsim.codec import Ae
+from sfsim.commands.options import overrides
 from sfsim.learning.data import load_dataset
 from sfsim.scenario import load
 
@@ -31,6 +35,40 @@ def test_splitfedzips_settings(name: str) -> None:
     assert scenario.cut_layers == ("enc2a", "dec2a") and scenario.protocol == "splitfed-v1"
     assert scenario.aggregate == "best-validation" and scenario.optimiser_state == "reset"
     assert len(scenario.client_names) == 5 and scenario.client_fraction == 1
+
+
+def test_the_recipes_of_the_readme_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand: what is trained first is written where the second stage looks for it."""
+    monkeypatch.chdir(FOLDER.parents[1])
+    readme = (SPLITFEDZIP / "README.md").read_text()
+    slots = ("smashed_up", "smashed_down", "gradient_up", "gradient_down")
+    block = re.search("```\n(.*?)```", readme, re.DOTALL)
+    assert block and block[1].startswith("CODECS=$PWD/")
+    first, second = (
+        shlex.split(command.replace("$CODECS", str(tmp_path)))
+        for command in block[1].replace("\\\n", "").splitlines()[1:]
+    )
+    assert first[:3] == ["sfsim", "codec", "train"] and first[first.index("--out") + 1] == str(tmp_path)
+    assert second[:2] == ["sfsim", "run"]
+
+    def scenario_of(words: list[str], file: str):
+        return load(Path(file), overrides([words[i + 1] for i, word in enumerate(words) if word == "--set"]))
+
+    trained = scenario_of(first, first[3]).codecs
+    (tmp_path / "codecs").mkdir()
+    for slot in slots:
+        assert isinstance(getattr(trained, slot), Ae)
+        (tmp_path / "codecs" / f"{slot}.safetensors").touch()
+    sent = scenario_of(second, second[2])
+    assert sent.codec_training.update == "frozen"
+    for slot in slots:
+        assert getattr(sent.codecs, slot).weights == tmp_path / "codecs" / f"{slot}.safetensors"
+
+    with_ae = {"codecs.scheme": "FG", "codecs.codec": "../../../codecs/ae.toml"}
+    variants = [re.findall(r"`(\w+\.\w+=[^`]+)`", row) for row in readme.splitlines() if row.startswith("| ")]
+    assert sum(map(len, variants)) == 8
+    for pairs in variants:
+        load(SPLITFEDZIP / "ham10000-small.toml", with_ae | overrides(pairs))
 
 
 def test_the_small_ones_are_alike_but_for_data_and_network() -> None:

@@ -7,14 +7,16 @@ import pytest
 from worlds import MASKS, clients, scenario
 
 import sfsim
+from sfsim.__main__ import main
 from sfsim.channel import RayleighBlock
 from sfsim.codec import Ae, Cast, Qsgd
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.learning.declarations import UNet
 from sfsim.network.declarations import Link
 from sfsim.network.transport import Udp
-from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, NetworkTable, Target
+from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, NetworkTable, Target, load
 
+FILE = str(Path(__file__).resolve().parents[1] / "scenarios" / "quickstart.toml")
 FADING = Link(latency_s=0.05, channel=RayleighBlock(mean_snr_db=5, bandwidth_hz=3e5, coherence_time_s=0.1))
 SLOW = Link(rate_bps=3e5, latency_s=0.1)
 U_SHAPED = {"data": MASKS, "model": UNet(width=2), "cut_layers": ("enc2a", "dec2a"), "loss": "dice"}
@@ -62,6 +64,28 @@ def test_only_the_clock_is_taken_from_the_other_scenario(tmp_path: Path) -> None
     assert retimed.scenario["codecs"] == learnt.scenario["codecs"] and len(retimed.rounds) == 2
     assert retimed.messages["payload_bytes"].sum() == learnt.messages["payload_bytes"].sum()
     assert retimed.end_s > learnt.end_s
+
+
+def test_what_is_not_taken_is_said(tmp_path: Path, monkeypatch, capsys) -> None:
+    def said(*changes: str) -> tuple[str, str]:
+        words = ["sfsim", "retime", str(tmp_path / "a"), FILE, "--no-report", *changes]
+        monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / str(len(changes)))])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert not exit_.value.code
+        printed = capsys.readouterr()
+        return printed.out, printed.err
+
+    monkeypatch.chdir(tmp_path)
+    here = load(Path(FILE), {"global_rounds": 2})
+    sfsim.run(here, out=tmp_path / "a")
+    same, other = ["--set", "global_rounds=2"], ["--set", "seed={training=1,data=7,network=3}"]
+    out, err = said(*same, "--set", "clients.*.uplink.latency_s=0.5", "--quiet")
+    assert (out, err) == ("", "")
+    out, err = said(*same)
+    assert err == "" and "retimed: learnt in a" in out
+    _, err = said(*other, "--set", "data.test_fraction=0.3")
+    assert err == f"note: {FILE}: not used, since the run decides it: seed, global_rounds, data\n"
 
 
 @pytest.mark.parametrize(

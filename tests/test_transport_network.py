@@ -243,8 +243,27 @@ def test_numbers_without_meaning_are_refused(keys, text):
     assert str(error.value) == text
 
 
+@pytest.mark.parametrize("text", ["1.5", "1e-1", "x", "nan", "inf"])
+def test_the_command_takes_whole_bytes_only(text):
+    command = [
+        sys.executable,
+        "-m",
+        "sfsim",
+        "transfer",
+        "--bytes",
+        text,
+        "--rate-bps",
+        "1e7",
+        "--rtt-s",
+        "0",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == f"error: --bytes: found {text}, expected a whole number, such as 1000000 or 1e6\n"
+
+
 def test_the_command_prints_what_the_function_returns():
-    words = "transfer --bytes 100000 --rate-bps 1e7 --rtt-s 0.05 --loss 0.1 --retries 2 --seeds 3 --json"
+    words = "transfer --bytes 1e5 --rate-bps 1e7 --rtt-s 0.05 --loss 0.1 --retries 2 --seeds 3 --json"
 
     def run(kind):
         command = [sys.executable, "-m", "sfsim", *words.split(), "--transport", kind]

@@ -44,6 +44,13 @@ def parse_loss(table: dict[str, Any], place: str, base: Path = Path()) -> Loss:
     return loss
 
 
+def parse_either(table: dict[str, Any], place: str, base: Path = Path()) -> Channel | Loss:
+    """Build a channel or a loss law, whichever the table's ``kind`` says; raises ConfigError."""
+    kind = Annotated[AnyChannel | AnyLoss, Field(discriminator="kind")]
+    entry: Channel | Loss = validate(kind, _based(table, base), place)
+    return entry
+
+
 def load_latency(path: Path) -> Latency:
     """Read a latency law from a TOML file; raises ConfigError."""
     return parse_latency(read_toml(path), str(path), path.parent)

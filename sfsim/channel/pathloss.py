@@ -3,7 +3,7 @@
 Source: 3GPP TR 38.901 V16.1, table 7.4.1-1 (path loss, standard deviation of shadowing), table 7.4.2-1
 (probability of line of sight), table 7.5-6 (correlation distance of shadowing), table 7.6.3.1-2 (of the line
 of sight). Agrees with ns-3.44 to 1e-4 dB.
-Left out: the distances and heights for which 3GPP fitted the models are not enforced; the effective
+Left out: the ranges for which 3GPP made the models are not enforced (`out_of_range` tells); the effective
 environment height is 1 m, also where the report draws it for users above 13 m (UMa); optional models; indoor
 penetration.
 """
@@ -25,6 +25,14 @@ USER_HEIGHT_M = {"uma": 1.5, "umi": 1.5, "inh": 1.0, "rma": 1.5}
 SHADOWING_DB = {"uma": (4.0, 6.0), "umi": (4.0, 7.82), "inh": (3.0, 8.03), "rma": (4.0, 8.0)}
 SHADOWING_CORRELATION_M = {"uma": (37.0, 50.0), "umi": (10.0, 13.0), "inh": (10.0, 6.0), "rma": (37.0, 120.0)}
 SIGHT_CORRELATION_M = {"uma": 50.0, "umi": 50.0, "inh": 10.0, "rma": 60.0}
+# Table 7.4.1-1: from where to where the models hold; NLOS in RMa ends at 5 km. The report gives uma, umi and inh
+# a base station of one height: those heights are the formulas' own business here.
+_HOLDS = {
+    "uma": {"fc_ghz": (0.5, 100.0), "d2d_m": (10.0, 5e3), "hut_m": (1.5, 22.5)},
+    "umi": {"fc_ghz": (0.5, 100.0), "d2d_m": (10.0, 5e3), "hut_m": (1.5, 22.5)},
+    "inh": {"fc_ghz": (0.5, 100.0), "d3d_m": (1.0, 150.0)},
+    "rma": {"fc_ghz": (0.5, 30.0), "d2d_m": (10.0, 10e3), "hut_m": (1.0, 10.0), "hbs_m": (10.0, 150.0)},
+}
 _BUILDING_M, _STREET_M = 5.0, 20.0  # RMa's usual average height of buildings and width of streets
 
 
@@ -66,6 +74,22 @@ def path_loss_db(
     if sight == "los":
         return los
     return np.maximum(los, _NLOS[scenario](fc_ghz, d3d, hbs_m, hut_m))
+
+
+def out_of_range(model: str, fc_ghz: float, d2d_m: float, hbs_m: float, hut_m: float) -> list[str]:
+    """Return what lies outside the range that the report gives for `model` (one of `MODELS`).
+
+    >>> out_of_range("uma-los", 2.0, 300e3, 25.0, 1.5), out_of_range("uma-los", 2.0, 200.0, 25.0, 1.5)
+    (['d2d_m = 300000, not 10 to 5000'], [])
+    """
+    holds = _HOLDS[model.partition("-")[0]] | ({"d2d_m": (10.0, 5e3)} if model == "rma-nlos" else {})
+    d3d_m = float(np.hypot(d2d_m, hbs_m - hut_m))
+    said = {"fc_ghz": fc_ghz, "d2d_m": d2d_m, "d3d_m": d3d_m, "hbs_m": hbs_m, "hut_m": hut_m}
+    return [
+        f"{name} = {said[name]:g}, not {low:g} to {high:g}"
+        for name, (low, high) in holds.items()
+        if not low <= said[name] <= high
+    ]
 
 
 def los_probability(scenario: Scenario, d2d_m: Metres, hut_m: float = 1.5) -> np.ndarray:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sfsim.channel.catalogue import AnyLoss, parse, parse_loss
+from sfsim.channel.catalogue import parse_either
 from sfsim.channel.loss import Loss
 from sfsim.channel.realisation import Channel, Realisation
 from sfsim.declaration import read_toml
-from sfsim.declaration.fields import classes, tag
 from sfsim.errors import NetworkError
 
 _BINS = 1000
@@ -94,11 +93,7 @@ def _figures(found: "ChannelSurvey | LossSurvey") -> dict[str, float]:
 
 def load_either(path: Path) -> Channel | Loss:
     """Read a channel or a law of loss, whichever the file's ``kind`` says."""
-    table = read_toml(path)
-    losses = {tag(cls) for cls in classes(AnyLoss)}
-    if table.get("kind") in losses:
-        return parse_loss(table, str(path), path.parent)
-    return parse(table, str(path), path.parent)
+    return parse_either(read_toml(path), str(path), path.parent)
 
 
 def survey(channel: Channel, seconds: float | None, seed: int) -> ChannelSurvey:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfsim import seeds
+from sfsim.codec.base import Codec
+from sfsim.codec.learned import Learned
 from sfsim.codec.loading import load
 from sfsim.errors import CodecError, ConfigError, did_you_mean
 from sfsim.files import writing
@@ -63,7 +65,7 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
         what is read.
     """
     _check_other(out, x_npy, codec_toml)
-    codec = load(codec_toml)
+    codec = _untrained(codec_toml)
     x = _read_npy(x_npy)
     rng = None if seed is None else seeds.stream(seed, "codec", "file")
     try:
@@ -96,7 +98,7 @@ def encode_file(x_npy: Path, codec_toml: Path, out: Path, seed: int | None = Non
 def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
     """Decode a payload file and write the array as .npy; raise SfsimError for what the codec did not make."""
     _check_other(out, payload, codec_toml)
-    codec = load(codec_toml)
+    codec = _untrained(codec_toml)
     data = _read(payload, "a payload written by sfsim codec encode")
     try:
         x = codec.decode(data)
@@ -113,6 +115,13 @@ def decode_file(payload: Path, codec_toml: Path, out: Path) -> DecodeReport:
         ratio=x.nbytes / len(data),
         bits_per_element=8 * len(data) / max(x.size, 1),
     )
+
+
+def _untrained(path: Path) -> Codec:
+    codec = load(path)
+    if isinstance(codec, Learned):
+        raise ConfigError(f"{path}, kind", repr(codec.kind), "a codec that needs no training")
+    return codec
 
 
 def _check_other(out: Path, *inputs: Path) -> None:

@@ -1,10 +1,12 @@
 """`sfsim transfer`, `pathloss`, `show` and `bench`: parts of a network by themselves."""
 
+from math import nan
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from sfsim.errors import ConfigError
 from sfsim.files import writing
 
 app = typer.Typer()
@@ -14,9 +16,26 @@ app.add_typer(show_app, name="show")
 app.add_typer(bench_app, name="bench")
 
 
+def _whole(text: str) -> int:
+    """Read a whole number, written as 1000000 or as 1e6."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not number.is_integer():
+        raise ConfigError("--bytes", text, "a whole number, such as 1000000 or 1e6")
+    return int(number)
+
+
 @app.command()
 def transfer(
-    num_bytes: Annotated[int, typer.Option("--bytes", help="Payload of the message.")],
+    num_bytes: Annotated[
+        int, typer.Option("--bytes", metavar="BYTES", parser=_whole, help="Payload of the message.")
+    ],
     rate_bps: Annotated[float, typer.Option(help="Wire rate in bit/s, both ways; for Wi-Fi the PHY rate.")],
     rtt_s: Annotated[float, typer.Option(help="Twice the propagation delay, in s.")],
     loss: Annotated[float, typer.Option(help="Probability that a packet is lost.")] = 0.0,
@@ -28,7 +47,7 @@ def transfer(
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many times, with seeds 1, 2, ...")] = 1,
     framing: Annotated[
-        str | None, typer.Option(help="Preset of headers.  [default: the transport's, point to point]")
+        str | None, typer.Option(show_default="the transport's, point to point", help="Preset of headers.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -56,7 +75,7 @@ def channel(
     out: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Draw it: .png, .svg or .pdf.")] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=1e-6, help="How long.  [default: one period of a trace, else a minute]"),
+        typer.Option(min=1e-6, show_default="one period of a trace, else a minute", help="How long."),
     ] = None,
     packets: Annotated[int, typer.Option(min=1, help="How many, for a loss.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Which realisation.")] = 0,
@@ -95,15 +114,22 @@ def pathloss(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print the path loss of 3GPP TR 38.901 in dB."""
-    from sfsim.channel.pathloss import path_loss_db
+    from sfsim import console
+    from sfsim.channel.pathloss import out_of_range, path_loss_db
 
-    db = float(path_loss_db(model.lower(), fc_ghz, d2d_m, hbs_m, hut_m))
+    model = model.lower()
+    db = float(path_loss_db(model, fc_ghz, d2d_m, hbs_m, hut_m))
+    for reason in out_of_range(model, fc_ghz, d2d_m, hbs_m, hut_m):
+        console.note(f"outside what TR 38.901 made {model} for: {reason}")
     print(f'{{"db": {db!r}}}' if as_json else f"{db:.4f} dB")
 
 
 @bench_app.command("cell")
 def bench_cell(
-    cell: Annotated[Path, typer.Argument(metavar="CELL.json", help="One radio cell and its messages.")],
+    cell: Annotated[
+        Path,
+        typer.Argument(metavar="CELL.json", help="One radio cell and its messages (format: docs/cell.md)."),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="CSV: client, start, end.")] = Path("times.csv"),
 ) -> None:
     """Send one message per client through one shared radio cell; write the completion times."""
@@ -117,7 +143,9 @@ def bench_cell(
 
 @bench_app.command()
 def flows(
-    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.json", help="Links and clients (JSON).")],
+    scenario: Annotated[
+        Path, typer.Argument(metavar="SCENARIO.json", help="Links and clients (format: docs/network.md).")
+    ],
     out: Annotated[Path, typer.Option(metavar="CSV", help="Where the completion times go.")],
     latency: Annotated[
         Literal["first", "last"], typer.Option(help="Latency before the bytes share links, or after.")

@@ -17,7 +17,7 @@ DataRoot = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(help="Clients trained side by side; never changes a result.  [default: all cores]"),
+    typer.Option(show_default="all cores", help="Clients trained side by side; never changes a result."),
 ]
 Report = Annotated[bool, typer.Option(help="Write report.html and figures/ into the run directory.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

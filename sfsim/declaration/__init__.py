@@ -23,6 +23,7 @@ __all__ = [
     "read_toml",
     "translate",
     "validate",
+    "validate_json",
 ]
 
 T = TypeVar("T")
@@ -107,3 +108,12 @@ def validate(kind: Any, table: Any, place: str, origins: Mapping[Loc, Origin] | 
         return TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise translate(error, kind, place, table, origins) from None
+
+
+def validate_json(kind: Any, table: Any, place: str, form: str) -> Any:
+    """Build the declaration `kind` from what a JSON file holds; its errors show the `form` of the file."""
+    try:
+        return validate(kind, table, place)
+    except ConfigError as error:
+        expected = error.expected.replace(", or the path of a TOML file", "")  # as a scenario may have it
+        raise ConfigError(error.place, error.found, expected, error.hint or f"The form: {form}") from None

@@ -1,7 +1,8 @@
 """`sfsim bench flows`: closed-loop clients over a graph of links, in the form of SimGrid's golden data.
 
 A scenario names links (bytes/s, s) and clients; each client sends its messages one after another over its
-route. The answer is when every message started and ended. Others run the same files through SimGrid.
+route (format: `docs/network.md`). The answer is when every message started and ended. Others run the same files
+through SimGrid.
 """
 
 import csv
@@ -13,11 +14,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from sfsim.declaration import declaration, validate
+from sfsim.declaration import declaration, validate_json
 from sfsim.errors import ConfigError, did_you_mean
 
 Latency = Literal["first", "last"]
 Weights = Literal["equal", "inverse-latency"]
+FORM = (
+    '{"links": {NAME: {"bw": bytes/s, "lat": s}}, '
+    '"clients": [{"route": [NAME], "sizes": [bytes], "start": s, "gap": s}]}'
+)
 
 
 @declaration
@@ -105,7 +110,7 @@ def run(
     from sfsim.network.fluid import FluidEngine
 
     known = {key: world[key] for key in ("links", "clients") if key in world}
-    scenario: BenchFlows = validate(BenchFlows, known, place)
+    scenario: BenchFlows = validate_json(BenchFlows, known, place, FORM)
     ways = [_way(scenario, number, weights, place) for number in range(len(scenario.clients))]
     env = simpy.Environment()
     engine = FluidEngine(env, timed=False)

@@ -6,7 +6,8 @@ already on its way), the part that stands first in `PARTS` counts, so that no se
 is lost. Two things are derived:
 
 * Of a message that was in the network from ``queued_s`` to ``delivered_s``, the first ``sharing_s`` seconds
-  are link queueing (what sharing the route cost it), the rest is uplink or downlink.
+  are link queueing (what sharing the route with other messages, the client's own too, cost it), the rest is
+  uplink or downlink.
 * Time after a client's last work or message is waiting at the barrier: it was done and the run was not, even
   if a server comes back to what it sent. Time inside its day that nothing explains is "other", and should be
   nothing.

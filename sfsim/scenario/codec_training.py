@@ -37,7 +37,8 @@ class CodecTraining:
         codec is trained; or never, while both ends share each step free of charge and at once, as published
         code has it.
     update_every_minibatches : int, optional
-        For ``update = "minibatches"``, which it implies.
+        For ``update = "minibatches"``, which it implies, also where ``update = "round"`` (the default) is written
+        beside it; any other `update` is refused.
     update_codec : ModelCodec
         What the weights travel with; differences (``of = "delta"``) refer to the last weights that the receiver got.
     freeze_after_round : int, optional

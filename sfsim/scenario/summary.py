@@ -49,6 +49,12 @@ def _codec_remarks(scenario: "Scenario") -> list[str]:
         lines.append(
             "codec_training: update = 'ideal': weights of codecs are shared at once and free of charge"
         )
+    last = training.freeze_after_round
+    if learned and last is not None and last >= scenario.global_rounds:
+        lines.append(
+            f"codec_training: freeze_after_round = {last} has no effect "
+            f"in a run of {scenario.global_rounds} rounds"
+        )
     meanings = {
         "likelihood-rates": "messages of learned codecs are sized by likelihoods, not by their bytes",
         "train-mode-evaluation": "evaluated in training mode, with noise for rounding",

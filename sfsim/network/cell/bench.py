@@ -1,16 +1,8 @@
 """One message per client through one cell, from a JSON file: the fluid run behind ``sfsim bench cell``.
 
-Rates are constant between a start and an end, so the run goes from event to event. The file:
-
-    {"access": "airtime" | "equal-rate" | "max-rate" | "csma" | "lte-grid" | "private",
-     "standard": "802.11a" | "802.11n" | "lte", "rb": 25,
-     "clients": [{"rate_bps": ..., "phy_bps": ..., "direction": "up" | "down", "start": s, "bytes": n,
-                  "cap_bps": ...}]}
-
-``"access": "proportional-fair"`` (for channels that fade) works too. ``phy_bps`` and ``cap_bps`` are
-optional, and so is ``"scheduler": "rr" | "pf"`` of an LTE downlink grid. LTE is frequency division duplex:
-each direction is a cell of its own, and an uplink message waits 10 ms for its first grant (measured in ns-3
-3.44). Wi-Fi is half duplex.
+Rates are constant between a start and an end, so the run goes from event to event. The file's form stands in
+`docs/cell.md`. LTE is frequency division duplex: each direction is a cell of its own, and an uplink message waits
+10 ms for its first grant (measured in ns-3 3.44). Wi-Fi is half duplex.
 """
 
 import csv
@@ -22,12 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from sfsim.declaration import declaration, misfit, no_such_file, validate
+from sfsim.declaration import declaration, misfit, no_such_file, validate_json
 from sfsim.errors import ConfigError, ResultsError
 
 if TYPE_CHECKING:
     from sfsim.network.cell.policy import Policy
 
+FORM = (
+    '{"access": KIND, "standard": "802.11a", "802.11n" or "lte", '
+    '"clients": [{"rate_bps": bit/s, "direction": "up" or "down", "bytes": n, "start": s}]}'
+)
 GRANT_S = {"lte": 0.010}
 _TOLERANCE_S = 1e-9
 
@@ -62,7 +58,21 @@ class BenchClient:
 
 @declaration
 class BenchCell:
-    """One cell and its messages; keys as in the module's docstring."""
+    """One cell and its messages.
+
+    Parameters
+    ----------
+    access : str
+        Who gets the air; ``"proportional-fair"``: airtime with the multi-user gain of fading channels.
+    standard : {"802.11a", "802.11n", "lte"}
+        The radio.
+    rb : int
+        Resource blocks of ``access = "lte-grid"``.
+    scheduler : {"rr", "pf"}
+        Of the downlink of an LTE grid.
+    clients : list of BenchClient
+        One message each.
+    """
 
     access: Literal["airtime", "equal-rate", "max-rate", "csma", "lte-grid", "private", "proportional-fair"]
     standard: Literal["802.11a", "802.11n", "lte"]
@@ -85,7 +95,7 @@ def bench(path: Path, out: Path) -> list[tuple[int, float, float]]:
         raise no_such_file(path, str(path), "a JSON file") from None
     except (OSError, ValueError) as error:
         raise ConfigError(str(path), f"a file that is not JSON ({error})", "a JSON file") from None
-    cell: BenchCell = validate(BenchCell, table, str(path))
+    cell: BenchCell = validate_json(BenchCell, table, str(path), FORM)
     rows = [
         (index, client.start, float(end))
         for index, (client, end) in enumerate(zip(cell.clients, completion_times(cell), strict=True))

@@ -22,6 +22,8 @@ from sfsim.network.cell.declarations import Cellular, WifiCell
 from sfsim.network.declarations import Link
 
 _FADING = {"rayleigh": RayleighBlock, "rician": RicianBlock}
+# Above the mean: what one of 2^20 blocks exceeds; a run calls a link that waits longer down for ever.
+_BEST_FADE_DB = {"none": 0.0, "rayleigh": 11.4, "rician": 6.6}
 _RAYLEIGH_DB = 5.57  # standard deviation of a Rayleigh-faded power in dB: 10 / ln 10 * pi / sqrt 6
 _TYPICAL_M = 200.0
 _OUTAGE_QUANTILE = 1.2816  # of the normal law: 10 % of the blocks fall below
@@ -73,10 +75,11 @@ def cell_link(
     margin_db = csi_margin_db(cell)
     mapping = cell.downlink_snr_to_rate if down else cell.uplink_snr_to_rate
     highest_bps = cell.bandwidth_hz * cell.max_bits_per_hz
-    efficiency = float(mapping.bits_per_hz(np.array(10 ** ((snr_db - margin_db) / 10))))
+    best_db = snr_db - margin_db + _BEST_FADE_DB[cell.fading]
+    efficiency = float(mapping.bits_per_hz(np.array(10 ** (best_db / 10))))
+    if efficiency <= 0:
+        raise _out_of_reach(name, client, distance_m, snr_db)
     if cell.fading == "none":
-        if efficiency <= 0:
-            raise _out_of_reach(name, client, distance_m, snr_db)
         channel = Constant(rate_bps=cell.bandwidth_hz * efficiency)
     else:
         channel = _FADING[cell.fading](
