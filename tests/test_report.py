@@ -232,6 +232,49 @@ def test_bytes_end_at_the_total(tmp_path: Path) -> None:
         assert ends == [result.summary["wire_bytes"][direction] for result in (run, other)]
 
 
+@pytest.mark.parametrize("large", ["up", "down", "peer"])
+def test_no_bytes_leave_their_panel_and_no_legend_lies_on_them(tmp_path: Path, large: str) -> None:
+    book = Ledger()
+    for direction in ("up", "down", "peer"):
+        size = 10**6 if direction == large else 10**3
+        for end_s in (1, 2):
+            book.messages.append(message("a", "b", 0, end_s, direction=direction, wire_bytes=size))
+    book.computations.append(computation("a", "forward", 0, 2))
+    runs = [
+        Result(write(tmp_path / name, book, scenario_table={"name": name}, scenario_hash="h", environment={}))
+        for name in ("a", "b")
+    ]
+    for drawing in (bytes_over_time(runs[:1]), bytes_over_time(runs)):
+        drawing.draw_without_rendering()
+        assert len(drawing.axes) == 3
+        for ax in drawing.axes:
+            bottom, top = ax.get_ylim()
+            assert bottom == 0 and 2e6 < top < 2.5e6
+            inside = ax.get_window_extent()
+            for legend in (ax.get_legend(), *drawing.legends):
+                assert legend is None or not legend.get_window_extent().overlaps(inside)
+
+
+def test_codec_off_is_seen_under_an_equal_codec_on(tmp_path: Path) -> None:
+    on, off, *_ = accuracy_over_time([run_directory(tmp_path / "a")]).axes[0].lines
+    assert (on.get_label(), off.get_label()) == ("made-up, codec on", "made-up, codec off")
+    assert off.get_zorder() < on.get_zorder()
+    assert off.get_linewidth() > 2 * on.get_linewidth() and off.get_markersize() > 2 * on.get_markersize()
+
+
+@pytest.mark.parametrize(("busy_s", "most"), [(9.9, 102), (5.0, 80), (0.1, 1.6)])
+def test_no_link_is_busy_for_more_than_the_whole_run(tmp_path: Path, busy_s: float, most: float) -> None:
+    run = run_directory(tmp_path / "a")
+    run.links["busy_s"] = run.end_s / 10 * busy_s
+    drawing = link_utilisation(run)
+    drawing.draw_without_rendering()
+    ax = drawing.axes[0]
+    assert ax.get_xlim() == (0, pytest.approx(most))
+    shown = [tick for tick in ax.get_xticks() if tick <= most]
+    assert max(shown) <= 100
+    assert all(text.get_window_extent().x1 <= drawing.bbox.x1 for text in ax.texts)
+
+
 def test_a_long_round_is_shown_twice_whole_and_its_beginning(tmp_path: Path) -> None:
     assert len(client_timelines(run_directory(tmp_path / "a")).axes) == 1
     long = client_timelines(run_directory(tmp_path / "b", minibatches=12), round=1)
