@@ -1,7 +1,7 @@
 """Delay breakdown, tables, pictures and the page, from ledgers made by hand."""
 
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ from sfsim.report.tables import (
     outcome,
 )
 from sfsim.report.timeline import client_timelines
-from sfsim.report.topology import draw
+from sfsim.report.topology import draw, picture
 from sfsim.results import Result, write
 
 PICTURES = {"accuracy.png", "bytes.png", "delays.png", "links.png", "timelines.png"}
@@ -321,7 +321,44 @@ def test_the_network_is_drawn(tmp_path: Path) -> None:
         graph.add_edge(client, "hub", link=SimpleNamespace(rate=1))
         graph.add_edge("hub", client, link=SimpleNamespace(rate=2 if client == "a" else 1))
     hosts = {"a": "a", "b": "b", "main server": "hub", "fed server": "hub"}
-    path = draw(graph, hosts, tmp_path / "graph.png", lambda link: f"{link.rate} bit/s")
+    path = draw(graph, hosts, tmp_path / "graph.png", lambda *edge: f"{graph.edges[edge]['link'].rate} bit/s")
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ResultsError, match=r"graph.png: cannot be written"):
-        draw(graph, hosts, path / "graph.png", lambda link: "")
+        draw(graph, hosts, path / "graph.png", lambda *edge: "")
+
+
+@pytest.mark.parametrize("clients", [2, 4, 7, 10])
+def test_words_around_a_cell_do_not_overlap_and_say_it(clients: int) -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    names = [f"phone-{number}" for number in range(clients)]
+    for end in (*names, "main server"):
+        cell = {"cell": SimpleNamespace(cell="lte")} if end in names else {}
+        graph.add_edge(end, "hub", **cell)
+        graph.add_edge("hub", end, **cell)
+    hosts = {name: name for name in names} | {"main server": "main server", "fed server": "main server"}
+    drawing = picture(graph, hosts, lambda source, _: f"{29.1 if source == 'hub' else 31.4} Mbit/s, 4 ms")
+    drawing.draw_without_rendering()
+    texts = [*drawing.axes[0].texts, *drawing.legends, drawing._suptitle]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == clients + 2 + 2
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(drawing.bbox.x0 <= box.x0 and box.x1 <= drawing.bbox.x1 for box in boxes)
+    assert all(drawing.bbox.y0 <= box.y0 and box.y1 <= drawing.bbox.y1 for box in boxes)
+    words = {text.get_text() for text in drawing.axes[0].texts}
+    assert "phone-0\n↑ 31.4 Mbit/s, 4 ms\n↓ 29.1 Mbit/s, 4 ms" in words
+    (legend,) = drawing.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["cell lte: shared air, rates are means of one client alone"]
+    dashed = [
+        line for line in drawing.axes[0].lines if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
+    assert len(dashed) == clients
+
+
+def test_links_between_inner_nodes_have_their_words_on_them() -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for a, b in (("a", "x"), ("x", "y"), ("y", "b")):
+        graph.add_edge(a, b)
+        graph.add_edge(b, a)
+    texts = {text.get_text() for text in picture(graph, {"a": "a"}, lambda a, b: f"{a}{b}").axes[0].texts}
+    assert texts == {"a\n↑ ax\n↓ xa", "xy", "yx", "x", "y", "b\n↑ by\n↓ yb"}
