@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,6 +21,9 @@ from sfsim.errors import ConfigError, SfsimError
 from sfsim.report.rates import CURVE, curve_name, point
 from sfsim.report.style import COLOURS, figure, save
 from sfsim.results import Result, kaplan_meier_quantile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GROUP = [*CURVE, "lambda"]
 
@@ -67,28 +70,40 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def draw(table: pd.DataFrame, target: float, path: Path) -> None:
-    """Draw the median times as bars, one panel per network; the whole run, pale, where the target was missed."""
-    from matplotlib.ticker import NullFormatter
+def draw(rows: pd.DataFrame, table: pd.DataFrame, target: float) -> "Figure":
+    """Draw when each run reached the target, or its end where it missed it; a panel per network, a line per curve."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     networks = list(dict.fromkeys(table["network"]))
-    names = [
-        row["curve"] + ("" if pd.isna(row["lambda"]) else f", λ {row['lambda']:g}")
-        for _, row in table[table["network"] == networks[0]].iterrows()
-    ]
-    height = 0.9 + 0.26 * len(names)
-    with figure(10, height, 1, len(networks), sharey=True) as (drawing, axes):
+    names = list(dict.fromkeys(table["curve"] + table["lambda"].map(_lambda)))
+    places = (rows.apply(curve_name, axis=1) + rows["lambda"].map(_lambda)).map(names.index)
+    medians = (table["curve"] + table["lambda"].map(_lambda)).map(names.index)
+    with figure(10, 1.3 + 0.26 * len(names), 1, len(networks), sharex=True, sharey=True) as (drawing, axes):
         for network, axis in zip(networks, axes[0], strict=True):
-            mine = table[table["network"] == network]
-            times = mine["median_s"].astype(float)
-            axis.barh(names, times.fillna(0), color=COLOURS[0])
-            axis.barh(names, mine["simulated_s"].where(times.isna(), 0), color=COLOURS[0], alpha=0.2)
-            axis.set_xscale("log")
-            axis.xaxis.set_minor_formatter(NullFormatter())
-            axis.set_title(network)
-            axis.set_xlabel(f"simulated s to {target:g} (pale: missed)")
-        axes[0, 0].invert_yaxis()
-        save(drawing, path, "png")
+            for reached, fill, label in (
+                (True, COLOURS[0], "reached"),
+                (False, "white", "missed: the run's end"),
+            ):
+                mine = rows[(rows["network"] == network) & (rows["reached"] == reached)]
+                axis.plot(mine["time_s"], places[mine.index], linestyle="", marker="o", markersize=6,
+                          color=COLOURS[0], markerfacecolor=fill, label=label)  # fmt: skip
+            if len(rows) > len(table):
+                mine = table[table["network"] == network]
+                axis.plot(mine["median_s"].astype(float), medians[mine.index], linestyle="", marker="|",
+                          markersize=13, markeredgewidth=2, color=COLOURS[3],
+                          label="median (Kaplan and Meier)")  # fmt: skip
+            axis.set(title=network, xscale="log", xlabel=f"simulated time to {target:g} (s)")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        drawing.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return drawing
+
+
+def _lambda(value: float) -> str:
+    return "" if pd.isna(value) else f", λ {value:g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,11 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if missing := [run for run in options.runs if not (run / "summary.json").exists()]:
         raise ConfigError("RUN", str(missing[0]), "a finished run (a directory with summary.json)")
-    rows = [measure(run, over, options.out, options.target) for over in options.over for run in options.runs]
-    table = summarise(pd.DataFrame(rows).sort_values("lambda", kind="stable"))
+    rows = pd.DataFrame(
+        [measure(run, over, options.out, options.target) for over in options.over for run in options.runs]
+    )
+    table = summarise(rows.sort_values("lambda", kind="stable"))
     table = table.sort_values(["network", "curve"], kind="stable")
     table.to_csv(options.out / "over_networks.csv", index=False)
-    draw(table, options.target, options.out / "over_networks.png")
+    save(draw(rows, table, options.target), options.out / "over_networks.png", "png")
     print(table.round(2).to_string(index=False))
 
 

@@ -219,9 +219,12 @@ def check(
     if graph:
         from sfsim.report.topology import draw
         from sfsim.scenario import build_graph
-        from sfsim.scenario.summary import link_words
+        from sfsim.scenario.summary import edge_words
 
-        console.line(f"graph: {draw(*build_graph(scenario), graph, link_words)}")
+        network, hosts = build_graph(scenario)
+        seed = scenario.seeds.network
+        picture = draw(network, hosts, graph, lambda a, b: edge_words(network, a, b, seed))
+        console.line(f"graph: {picture}")
 
 
 @app.command()

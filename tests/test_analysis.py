@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "analysis"))  # scripts, not a package
 
 import bytes_on_the_wire  # noqa: E402
 import codec_choice  # noqa: E402
+import over_networks  # noqa: E402
 import time_to_accuracy  # noqa: E402
 
 QUICKSTART = ROOT / "scenarios" / "quickstart.toml"
@@ -160,3 +161,37 @@ def test_a_scenario_without_a_target_is_refused(tmp_path: Path) -> None:
     (tmp_path / "free.toml").write_text(head + "[codecs]" + tail.partition("[codecs]")[2])
     with pytest.raises(ConfigError, match=r"free.toml, target: found nothing, expected a target"):
         cell(tmp_path, scenario=tmp_path / "free.toml").load()
+
+
+def test_times_over_networks_are_dots_on_one_scale() -> None:
+    shared = dict.fromkeys(
+        ("simulated_s", "up_MB", "down_MB", "updates_MB", "model_GFLOP", "codec_GFLOP"), 1.0
+    )
+    rows = pd.DataFrame(
+        {"network": network, "scheme": "F", "codec": "ae", "updates": "round", "lambda": value}
+        | {"reached": time_s < 900, "time_s": factor * time_s}
+        | shared
+        for network, factor in (("slow", 1.0), ("fast", 0.1))
+        for value, times in ((4.0, (400.0, 900.0)), (32.0, (300.0, 500.0)))
+        for time_s in times
+    )
+    drawing = over_networks.draw(rows, over_networks.summarise(rows), 0.65)
+    drawing.draw_without_rendering()
+    assert len(drawing.axes) == 2 and drawing.axes[0].get_xlim() == drawing.axes[1].get_xlim()
+    assert [text.get_text() for text in drawing.axes[0].get_yticklabels()] == ["F ae, λ 4", "F ae, λ 32"]
+    for ax, factor in zip(drawing.axes, (1.0, 0.1), strict=True):
+        assert not ax.patches  # bars would begin at an arbitrary place of the log axis
+        low, high = ax.get_xlim()
+        shown = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        assert len(shown) >= 3 and low < 30 and high > 900
+        dots = {
+            line.get_label(): [
+                (x / factor, y) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+            ]
+            for line in ax.lines
+        }
+        assert dots["reached"] == [(400, 0), (300, 1), (500, 1)] and dots["missed: the run's end"] == [
+            (900, 0)
+        ]
+        assert dots["median (Kaplan and Meier)"] == [(400, 0), (300, 1)]
+        assert ax.get_xlabel() == "simulated time to 0.65 (s)"

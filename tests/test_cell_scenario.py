@@ -9,6 +9,7 @@ import pytest
 from sfsim.errors import ConfigError
 from sfsim.network.cell.radio import _BEST_FADE_DB, _FADING
 from sfsim.scenario import build_graph, load
+from sfsim.scenario.summary import edge_words
 
 FILE = Path(__file__).resolve().parents[1] / "scenarios" / "lte-cell.toml"
 
@@ -25,6 +26,18 @@ def test_the_lte_cell() -> None:
     assert means == sorted(means, reverse=True)
     assert up["link"].latency_s == scenario.cell["lte"].latency_s
     assert scenario.summary_rows()[3]["uplink"] == "cell lte at 200 m, 4 ms"
+
+
+def test_what_a_drawing_says_of_a_cell_is_the_mean_rate_alone_not_the_ceiling() -> None:
+    graph, _ = build_graph(load(FILE))
+    said = [edge_words(graph, f"phone-{k}", "hub", 7) for k in (0, 9)]
+    near, far = (float(words.removesuffix(" Mbit/s, 4 ms")) for words in said)
+    assert near == pytest.approx(37, rel=0.05) and far == pytest.approx(5, rel=0.2)  # as lte-cell.toml says
+    still, _ = build_graph(load(FILE, {"cell.lte.fading": "none"}))
+    link = still.edges["phone-0", "hub"]["link"]
+    alone_bps = link.efficiency * min(link.rate_bps, link.channel.rate_bps)
+    assert edge_words(still, "phone-0", "hub", 7) == f"{alone_bps / 1e6:.3g} Mbit/s, 4 ms"
+    assert edge_words(graph, "hub", "main server", 7) == "1 Gbit/s, 5 ms"
 
 
 def test_a_scenario_with_cells_survives_being_written_out() -> None:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_every_picture_shows_the_baseline_with_its_accuracy(study: Path) -> None
     assert {"no communication: 0.305", "NC (fp32): 0.805", "F ae", "F cheng-at"} <= labels(curves)
     for ax in curves.axes:
         flat = [line for line in ax.lines if line.get_linestyle() == ":"]
-        assert [line.get_ydata()[0] for line in flat] == [pytest.approx(0.305)]
+        assert [line.get_ydata()[0] for line in flat] == [pytest.approx(0.305)] * 2  # and its mark
     drawn = {line.get_label(): line for line in curves.axes[0].lines}["F ae"]
     expected = [2 * 1.125 * 64 * 4**place / PIXELS for place in range(4)]
     assert list(drawn.get_xdata()) == pytest.approx(expected)
@@ -193,6 +194,46 @@ def test_every_picture_shows_the_baseline_with_its_accuracy(study: Path) -> None
     assert {"smashed data", "gradient", "client model", "codec update"} == labels(shares)
     ends = {round(bar.get_x() + bar.get_width(), 6) for bar in shares.axes[0].patches}
     assert max(ends) == 100
+
+
+def test_every_point_says_its_lambda_and_every_curve_has_its_own_look(study: Path, tmp_path: Path) -> None:
+    results = rates.find_runs([study])
+    more = [coded_run(tmp_path / f"fg{value}", "FG", "ae", value, bits=64 + int(value)) for value in LAMBDAS]
+    points = rates.spread(pd.DataFrame([rates.point(result) for result in (*results, *more)]))
+    drawing = rate_accuracy(points)
+    drawing.draw_without_rendering()
+    for ax in drawing.axes:
+        drawn = [text for text in ax.texts if text.get_text()]
+        assert sorted(text.get_text() for text in drawn) == sorted(["1", "4", "16", "64"] * 3)
+        boxes = [text.get_window_extent() for text in drawn]
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    lines = {line.get_label(): line for line in drawing.axes[0].lines}
+    f, fg = lines["F ae"], lines["FG ae"]
+    assert f.get_linestyle() != fg.get_linestyle() and f.get_marker() != fg.get_marker()
+    none, plain = lines["no communication: 0.305"], lines["NC (fp32): 0.805"]
+    assert none.get_marker() != plain.get_marker()
+    assert "a number at a point: its lambda" in labels(drawing)
+
+
+def test_training_rates_have_whole_rounds_a_colour_per_lambda_and_a_legend_inside(study: Path) -> None:
+    results = rates.find_runs([study])
+    drawing = training_rates(results)
+    drawing.draw_without_rendering()
+    (legend,) = drawing.legends
+    colours = {
+        text.get_text(): line.get_color()
+        for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
+    of_lambdas = [colours[f"lambda {value:g}"] for value in LAMBDAS] + [colours["no lambda"]]
+    assert len(set(of_lambdas)) == 5
+    assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= drawing.bbox.x1
+    for ax in drawing.axes:
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+    # Equal in their only round: a dot inside an open square.
+    sent, published = drawing.axes[0].lines[:2]
+    assert (sent.get_marker(), published.get_marker()) == (".", "s")
+    assert published.get_markerfacecolor() == "none" and published.get_markersize() > sent.get_markersize()
 
 
 def test_training_rates_draw_what_was_sent_and_what_is_published(study: Path) -> None:

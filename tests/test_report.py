@@ -1,7 +1,7 @@
 """Delay breakdown, tables, pictures and the page, from ledgers made by hand."""
 
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ from sfsim.report.tables import (
     outcome,
 )
 from sfsim.report.timeline import client_timelines
-from sfsim.report.topology import draw
+from sfsim.report.topology import draw, picture
 from sfsim.results import Result, write
 
 PICTURES = {"accuracy.png", "bytes.png", "delays.png", "links.png", "timelines.png"}
@@ -264,6 +264,49 @@ def test_bytes_end_at_the_total(tmp_path: Path) -> None:
         assert ends == [result.summary["wire_bytes"][direction] for result in (run, other)]
 
 
+@pytest.mark.parametrize("large", ["up", "down", "peer"])
+def test_no_bytes_leave_their_panel_and_no_legend_lies_on_them(tmp_path: Path, large: str) -> None:
+    book = Ledger()
+    for direction in ("up", "down", "peer"):
+        size = 10**6 if direction == large else 10**3
+        for end_s in (1, 2):
+            book.messages.append(message("a", "b", 0, end_s, direction=direction, wire_bytes=size))
+    book.computations.append(computation("a", "forward", 0, 2))
+    runs = [
+        Result(write(tmp_path / name, book, scenario_table={"name": name}, scenario_hash="h", environment={}))
+        for name in ("a", "b")
+    ]
+    for drawing in (bytes_over_time(runs[:1]), bytes_over_time(runs)):
+        drawing.draw_without_rendering()
+        assert len(drawing.axes) == 3
+        for ax in drawing.axes:
+            bottom, top = ax.get_ylim()
+            assert bottom == 0 and 2e6 < top < 2.5e6
+            inside = ax.get_window_extent()
+            for legend in (ax.get_legend(), *drawing.legends):
+                assert legend is None or not legend.get_window_extent().overlaps(inside)
+
+
+def test_codec_off_is_seen_under_an_equal_codec_on(tmp_path: Path) -> None:
+    on, off, *_ = accuracy_over_time([run_directory(tmp_path / "a")]).axes[0].lines
+    assert (on.get_label(), off.get_label()) == ("made-up, codec on", "made-up, codec off")
+    assert off.get_zorder() < on.get_zorder()
+    assert off.get_linewidth() > 2 * on.get_linewidth() and off.get_markersize() > 2 * on.get_markersize()
+
+
+@pytest.mark.parametrize(("busy_s", "most"), [(9.9, 102), (5.0, 80), (0.1, 1.6)])
+def test_no_link_is_busy_for_more_than_the_whole_run(tmp_path: Path, busy_s: float, most: float) -> None:
+    run = run_directory(tmp_path / "a")
+    run.links["busy_s"] = run.end_s / 10 * busy_s
+    drawing = link_utilisation(run)
+    drawing.draw_without_rendering()
+    ax = drawing.axes[0]
+    assert ax.get_xlim() == (0, pytest.approx(most))
+    shown = [tick for tick in ax.get_xticks() if tick <= most]
+    assert max(shown) <= 100
+    assert all(text.get_window_extent().x1 <= drawing.bbox.x1 for text in ax.texts)
+
+
 def test_a_long_round_is_shown_twice_whole_and_its_beginning(tmp_path: Path) -> None:
     assert len(client_timelines(run_directory(tmp_path / "a")).axes) == 1
     long = client_timelines(run_directory(tmp_path / "b", minibatches=12), round=1)
@@ -310,7 +353,44 @@ def test_the_network_is_drawn(tmp_path: Path) -> None:
         graph.add_edge(client, "hub", link=SimpleNamespace(rate=1))
         graph.add_edge("hub", client, link=SimpleNamespace(rate=2 if client == "a" else 1))
     hosts = {"a": "a", "b": "b", "main server": "hub", "fed server": "hub"}
-    path = draw(graph, hosts, tmp_path / "graph.png", lambda link: f"{link.rate} bit/s")
+    path = draw(graph, hosts, tmp_path / "graph.png", lambda *edge: f"{graph.edges[edge]['link'].rate} bit/s")
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ResultsError, match=r"graph.png: cannot be written"):
-        draw(graph, hosts, path / "graph.png", lambda link: "")
+        draw(graph, hosts, path / "graph.png", lambda *edge: "")
+
+
+@pytest.mark.parametrize("clients", [2, 4, 7, 10])
+def test_words_around_a_cell_do_not_overlap_and_say_it(clients: int) -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    names = [f"phone-{number}" for number in range(clients)]
+    for end in (*names, "main server"):
+        cell = {"cell": SimpleNamespace(cell="lte")} if end in names else {}
+        graph.add_edge(end, "hub", **cell)
+        graph.add_edge("hub", end, **cell)
+    hosts = {name: name for name in names} | {"main server": "main server", "fed server": "main server"}
+    drawing = picture(graph, hosts, lambda source, _: f"{29.1 if source == 'hub' else 31.4} Mbit/s, 4 ms")
+    drawing.draw_without_rendering()
+    texts = [*drawing.axes[0].texts, *drawing.legends, drawing._suptitle]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == clients + 2 + 2
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(drawing.bbox.x0 <= box.x0 and box.x1 <= drawing.bbox.x1 for box in boxes)
+    assert all(drawing.bbox.y0 <= box.y0 and box.y1 <= drawing.bbox.y1 for box in boxes)
+    words = {text.get_text() for text in drawing.axes[0].texts}
+    assert "phone-0\n↑ 31.4 Mbit/s, 4 ms\n↓ 29.1 Mbit/s, 4 ms" in words
+    (legend,) = drawing.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["cell lte: shared air, rates are means of one client alone"]
+    dashed = [
+        line for line in drawing.axes[0].lines if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
+    assert len(dashed) == clients
+
+
+def test_links_between_inner_nodes_have_their_words_on_them() -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for a, b in (("a", "x"), ("x", "y"), ("y", "b")):
+        graph.add_edge(a, b)
+        graph.add_edge(b, a)
+    texts = {text.get_text() for text in picture(graph, {"a": "a"}, lambda a, b: f"{a}{b}").axes[0].texts}
+    assert texts == {"a\n↑ ax\n↓ xa", "xy", "yx", "x", "y", "b\n↑ by\n↓ yb"}

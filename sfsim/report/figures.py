@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from sfsim.results import Result
 
 MOST_BARS = 40  # more rows than this cannot be read
+_BELOW: dict[str, Any] = {"linestyle": "--", "linewidth": 6, "markersize": 11, "alpha": 0.35, "zorder": 1.5}
+_INSIDE = 62  # per cent: a longer bar has its words inside, where the axis ends at 100
 
 
 def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
-    """Draw the headline metric over simulated time, codec on (solid) and off (dashed), and the target."""
+    """Draw the headline metric over simulated time, codec on (solid) and off (pale dashes), and the target.
+
+    Codec off lies below and is wider, so that both are seen where they are equal.
+    """
     factor, unit = time_unit(max(result.end_s for result in results))
     metric = results[0].metric
     with figure(10, 4.8) as (drawing, axes):
@@ -28,15 +33,14 @@ def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
             results, labels(results), cycle(COLOURS), cycle(MARKERS), strict=False
         ):
             rows = result.rounds
-            for column, style, note in (
-                (f"validation_{metric}", "-", "codec on"),
-                (f"validation_{metric}_codec_off", "--", "codec off"),
+            for column, note, shape in (
+                (f"validation_{metric}", "codec on", {}),
+                (f"validation_{metric}_codec_off", "codec off", _BELOW),
             ):
                 if column in rows:
                     seen = rows[rows[column].notna()]
-                    shape = {"marker": marker if note == "codec on" else "", "linestyle": style}
                     x, y = seen["time_s"] / factor, seen[column]
-                    ax.plot(x, y, color=colour, label=f"{label}, {note}", **shape)
+                    ax.plot(x, y, color=colour, marker=marker, label=f"{label}, {note}", **shape)
             _mark_target(ax, result, metric, colour, factor, unit)
         ax.set(xlabel=f"simulated time ({unit})", ylabel=f"validation {metric}", xlim=(0, None))
         drawing.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -68,7 +72,7 @@ def bytes_over_time(results: Sequence["Result"]) -> "Figure":
     known = {direction for result in results for direction in result.messages["direction"]}
     titles = {"up": "up (from clients)", "down": "down (to clients)", "peer": "client to client"}
     shown = [direction for direction in ("up", "down", "peer", "core") if direction in known] or ["up"]
-    with figure(10, 3.8, 1, len(shown), sharey=True) as (drawing, axes):
+    with figure(10, 4.4, 1, len(shown), sharey=True) as (drawing, axes):
         for ax, direction in zip(axes[0], shown, strict=True):
             if len(results) == 1:
                 _stack_kinds(ax, results[0], direction, factor)
@@ -77,11 +81,14 @@ def bytes_over_time(results: Sequence["Result"]) -> "Figure":
                     grid, total = _cumulative(result.messages, direction, result.end_s)
                     ax.plot(grid / factor, total, color=colour, label=label)
             ax.set_title(titles.get(direction, "between servers"))
-            ax.set(xlabel=f"simulated time ({unit})", xlim=(0, longest_s / factor or 1), ylim=(0, None))
+            ax.set(xlabel=f"simulated time ({unit})", xlim=(0, longest_s / factor or 1))
             ax.yaxis.set_major_formatter(EngFormatter(unit="B"))
-            if ax.get_legend_handles_labels()[0]:
-                ax.legend(loc="upper left")
-        axes[0, 0].set_ylabel("bytes on the wire, cumulative")
+            if len(results) == 1 and ax.get_legend_handles_labels()[0]:
+                ax.legend(loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=4.5)  # below the axis' label
+        # Once every panel is drawn: a limit that is set by hand ends the scaling to the data of those that follow.
+        axes[0, 0].set(ylabel="bytes on the wire, cumulative", ylim=(0, None))
+        if len(results) > 1:
+            drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawing
 
 
@@ -147,15 +154,17 @@ def link_utilisation(result: "Result") -> "Figure":
         ax.barh(range(len(shown)), 100 * shown["share"], color=COLOURS[0], height=0.7)
         for i, link in enumerate(shown.itertuples()):
             rate = engineering(8 * link.carried_bytes / link.busy_s, "bit/s") if link.busy_s else "-"
-            text = f" {engineering(link.carried_bytes, 'B')}, {rate} while busy"
-            ax.text(100 * link.share, i, text, va="center", fontsize=8.5, color="#333333")
+            text = f" {engineering(link.carried_bytes, 'B')}, {rate} while busy "
+            side, colour = ("right", "white") if 100 * link.share > _INSIDE else ("left", "#333333")
+            ax.text(100 * link.share, i, text, va="center", ha=side, fontsize=8.5, color=colour)
         ax.set_yticks(
             range(len(shown)), [f"{link.source} → {link.destination}" for link in shown.itertuples()]
         )
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.set(xlabel="busy (% of the run's simulated time)")
-        ax.set_xlim(0, max(1.6 * 100 * float(shown["share"].max()), 1e-3) if len(shown) else 1)
+        widest = 1.6 * 100 * float(shown["share"].max()) if len(shown) else 1.0  # room for the words
+        ax.set_xlim(0, min(max(widest, 1e-3), 102))
         if len(links) > len(shown):
             ax.set_title(f"{len(shown)} of {len(links)} links: the busiest", fontweight="normal", fontsize=9)
     return drawing

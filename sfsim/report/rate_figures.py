@@ -6,6 +6,7 @@ nothing but zeros comes from the server.
 
 from collections.abc import Sequence
 from itertools import cycle
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 _GREY = "#666666"
 _WORDS = {"mji": "MJI"}
+_TRAINING: dict[str, dict[str, Any]] = {  # both are seen where they are equal, in one round too
+    "sent": {"linestyle": "-", "marker": "."},
+    "as published": {"linestyle": "--", "marker": "s", "markersize": 7, "markerfacecolor": "none"},
+}
+_SCHEME_LINES: dict[str, Any] = {"F": "-", "FG": (0, (3, 1.2)), "G": "-."}
 _KINDS = ("smashed data", "gradient", "client model", "codec update", "labels", "control")
 _SLOT_NAMES = {
     "smashed_up": "smashed data up (S1)",
@@ -38,7 +44,8 @@ def rate_accuracy(points: "pd.DataFrame") -> "Figure":
     ----------
     points : DataFrame
         From `sfsim.report.rates.spread`. Points without lambda (NC, classical codecs) stand alone; the range over
-        seeds is a thin cross, the no-communication baseline a dotted line, NC a dashed one.
+        seeds is a thin cross, the no-communication baseline a dotted line, NC a dashed one. A small number at a point
+        is its lambda.
     """
     from matplotlib.ticker import EngFormatter, NullFormatter
 
@@ -52,11 +59,16 @@ def rate_accuracy(points: "pd.DataFrame") -> "Figure":
             _curves(ax, points, column)
             _lines(ax, points, column)
             ax.set(xscale="log", xlabel=label)
+            ax.margins(x=0.1)
             ax.xaxis.set_minor_formatter(NullFormatter())
             if unit:
                 ax.xaxis.set_major_formatter(EngFormatter(unit=unit))
+        if points["lambda"].notna().any():
+            axes[0, 0].plot([], [], linestyle="", label="a number at a point: its lambda")
         axes[0, 0].set_ylabel(f"test {_metric(points)}")
         _legend(drawing, axes[0, 0])
+        for ax in axes[0]:
+            _place(drawing, ax)
     return drawing
 
 
@@ -65,28 +77,57 @@ def _metric(points: "pd.DataFrame") -> str:
 
 
 def _curves(ax: Any, points: "pd.DataFrame", column: str) -> None:
+    """Draw the curves, each of its own colour and marker, a line style per scheme; lambda in a curve's colour."""
+    from matplotlib.patheffects import withStroke
+
     shown = points[(points["codec"] != BASELINE) & (points["scheme"] != "NC")]
     colours, markers = cycle(COLOURS), cycle(MARKERS)
     for _, curve in shown.groupby(CURVE, sort=False):
-        colour, marker = next(colours), next(markers)
+        colour, marker, first = next(colours), next(markers), curve.iloc[0]
         seen = curve[curve[column] > 0]
         x, y = seen[column], seen["test"]
-        line = "-" if seen["lambda"].notna().any() else ""
-        ax.plot(x, y, color=colour, marker=marker, linestyle=line, label=curve_name(curve.iloc[0]))
+        line = _SCHEME_LINES[first["scheme"]] if seen["lambda"].notna().any() else ""
+        ax.plot(x, y, color=colour, marker=marker, linestyle=line, label=curve_name(first))
         ax.hlines(y, seen[f"{column}_min"], seen[f"{column}_max"], color=colour, linewidth=1, alpha=0.6)
         ax.vlines(x, seen["test_min"], seen["test_max"], color=colour, linewidth=1, alpha=0.6)
+        for _, row in seen[seen["lambda"].notna()].iterrows():
+            text = ax.annotate(f"{row['lambda']:g}", (row[column], row["test"]), (0, 0), textcoords="offset points",
+                               color=colour, fontsize=7, ha="center", va="center", in_layout=False)  # fmt: skip
+            text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+
+
+def _place(drawing: "Figure", ax: Any) -> None:
+    """Put each lambda beside its point, where it hides neither another one nor a point."""
+    from matplotlib.transforms import Bbox
+
+    drawing.draw_without_rendering()  # from here on points have places on the paper
+    dot = drawing.dpi / 72
+    points = ax.transData.transform([text.xy for text in ax.texts])
+    taken = [Bbox.from_bounds(x - 3 * dot, y - 3 * dot, 6 * dot, 6 * dot) for x, y in points]
+    for text in ax.texts:
+        beside = 5 + 2.2 * len(text.get_text())
+        for text.xyann in ((x, y) for y in (0, 8, -8, 16, -16) for x in (beside, -beside, 0) if x or y):
+            box = text.get_window_extent()
+            if not box.count_overlaps(taken):
+                break
+        taken.append(box)
 
 
 def _lines(ax: Any, points: "pd.DataFrame", column: str) -> None:
-    """Draw the accuracies to compare with, a ring at their own rate: no communication, and no compression."""
+    """Draw the accuracies to compare with, a mark at their own rate: no communication, and no compression."""
     silent, plain = points["codec"] == BASELINE, points["scheme"] == "NC"
-    for rows, style, name in ((points[silent], ":", BASELINE), (points[plain & ~silent], "--", "NC (fp32)")):
+    for rows, style, marker, name in (
+        (points[silent], ":", "o", BASELINE),
+        (points[plain & ~silent], "--", "*", "NC (fp32)"),
+    ):
         if len(rows):
             value, low, high = rows[["test", "test_min", "test_max"]].iloc[0]
-            ax.axhline(value, color=_GREY, linestyle=style, linewidth=1.4, label=f"{name}: {value:.3f}")
+            ax.axhline(value, color=_GREY, linestyle=style, linewidth=1.4)
             ax.axhspan(low, high, color=_GREY, alpha=0.12, linewidth=0)
-            if (rate := rows[column].iloc[0]) > 0:
-                ax.plot(rate, value, marker="o", color=_GREY, markerfacecolor="white", linestyle="")
+            rate = rows[column].iloc[0]
+            ax.plot(rate if rate > 0 else np.nan, value, marker=marker, color=_GREY, markerfacecolor="white",
+                    markersize=10 if marker == "*" else 6, linestyle=style, linewidth=1.4,
+                    label=f"{name}: {value:.3f}")  # fmt: skip
 
 
 def _legend(drawing: "Figure", ax: Any) -> None:
@@ -96,9 +137,11 @@ def _legend(drawing: "Figure", ax: Any) -> None:
 def training_rates(results: Sequence["Result"]) -> "Figure":
     """Draw bits per pixel over the rounds, a row per curve, a column per slot, a colour per lambda.
 
-    Solid is what was sent, dashed what published code would report; the mean over seeds, as the shade their range.
+    Solid with dots is what was sent, dashed with squares what published code would report; the mean over seeds, as
+    the shade their range.
     """
     import pandas as pd
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     frames = [training_bpp(result).assign(**describe(result)) for result in results]
@@ -109,41 +152,40 @@ def training_rates(results: Sequence["Result"]) -> "Figure":
     if not curves:
         raise ResultsError("found no run with a codec, expected at least one")
     slots = [slot for slot in SLOTS if slot in set(coded["slot"])]
+    *some, last = COLOURS
+    colours = dict(zip(sorted(coded["lambda"].dropna().unique()), cycle(some), strict=False))
+    legend = [Line2D([], [], color=colour, label=f"lambda {value:g}") for value, colour in colours.items()]
+    if coded["lambda"].isna().any():
+        legend.append(Line2D([], [], color=last, label="no lambda"))
+    legend += [Line2D([], [], color=_GREY, label=name, **style) for name, style in _TRAINING.items()]
+    if len(silent):
+        legend.append(Line2D([], [], color=_GREY, linestyle=":", linewidth=1.2, label=_baseline(results)))
     height = 1.2 + 1.9 * len(curves)
     with figure(11, height, len(curves), len(slots), sharex=True, sharey=True) as (drawing, axes):
         for line, (name, group) in zip(axes, curves, strict=True):
             for ax, slot in zip(line, slots, strict=True):
-                _training_panel(ax, group[group["slot"] == slot])
+                mine = group[group["slot"] == slot]
+                for value, part in mine.groupby("lambda", dropna=False):
+                    _training_lines(ax, part, colours.get(value, last))
                 base = silent[silent["slot"] == slot]["actual_bpp"]
                 if len(base):
-                    ax.axhline(
-                        base.mean(), color=_GREY, linestyle=":", linewidth=1.2, label=_baseline(results)
-                    )
-            line[0].set_ylabel(f"{name}\nbit per pixel", fontsize=9)
+                    ax.axhline(base.mean(), color=_GREY, linestyle=":", linewidth=1.2)
+            line[0].set_ylabel(f"{fill(name, 28)}\nbit per pixel", fontsize=9)
         for ax, slot in zip(axes[0], slots, strict=True):
             ax.set_title(_SLOT_NAMES[slot])
         for ax in axes[-1]:
             ax.set(xlabel="global round", yscale="log", xlim=(0.5, rows["round"].max() + 0.5))
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles = {
-            label: handle
-            for ax in axes.flat
-            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        drawing.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        drawing.legend(handles=legend, loc="outside lower center", ncols=6)
     return drawing
 
 
-def _training_panel(ax: Any, rows: "pd.DataFrame") -> None:
-    for (value, group), colour in zip(rows.groupby("lambda", dropna=False), cycle(COLOURS), strict=False):
-        name = f"lambda {value:g}" if value == value else "no lambda"  # NaN is not itself
-        over = group.groupby("round")
-        sent, published = over["actual_bpp"], over["published_bpp"].mean()
-        ax.plot(sent.mean(), color=colour, marker=".", label=f"{name}, sent")
-        ax.fill_between(sent.mean().index, sent.min(), sent.max(), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(
-            published[published > 0], color=colour, linestyle="--", marker=".", label=f"{name}, as published"
-        )
+def _training_lines(ax: Any, rows: "pd.DataFrame", colour: str) -> None:
+    over = rows.groupby("round")
+    sent, published = over["actual_bpp"], over["published_bpp"].mean()
+    ax.plot(sent.mean(), color=colour, **_TRAINING["sent"])
+    ax.fill_between(sent.mean().index, sent.min(), sent.max(), color=colour, alpha=0.2, linewidth=0)
+    ax.plot(published[published > 0], color=colour, **_TRAINING["as published"])
 
 
 def _baseline(results: Sequence["Result"]) -> str:

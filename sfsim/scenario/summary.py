@@ -1,14 +1,22 @@
 """A scenario in words: one row per client, for `sfsim check` and reports."""
 
+from math import inf
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sfsim.channel import Constant
+from sfsim.channel.survey import pieces
 from sfsim.codec import Learned
 from sfsim.network.declarations import Link
 from sfsim.scenario.cells import access, why_unicast
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from sfsim.scenario.scenario import Scenario
+
+_MEAN_OVER_S = 60.0
 
 
 def client_rows(scenario: "Scenario") -> list[dict[str, str]]:
@@ -101,6 +109,23 @@ def link_words(link: Link | None) -> str:
     if link.loss is not None:
         words.append(f"{link.loss.kind} loss")
     return ", ".join(words)
+
+
+def edge_words(graph: "nx.DiGraph[str]", source: str, destination: str, seed: int) -> str:
+    """Say an edge of `build_graph`; in a cell by the mean rate that its client would have alone on the air.
+
+    Its link's own rate would say nothing: it is the ceiling of the carrier, the same for near and far.
+    """
+    edge = graph.edges[source, destination]
+    link: Link = edge["link"]
+    if edge.get("cell") is None:
+        return link_words(link)
+    rate_bps = inf if link.rate_bps is None else link.rate_bps
+    if link.channel is not None:
+        ends_s, rates_bps = pieces(link.channel.realise(seed, f"{source}->{destination}"), _MEAN_OVER_S)
+        lengths_s = np.diff(ends_s, prepend=0.0)
+        rate_bps = float(np.minimum(rates_bps, rate_bps) @ lengths_s / _MEAN_OVER_S)
+    return f"{rate_words(float(f'{link.efficiency * rate_bps:.3g}'))}, {link.latency_s * 1e3:g} ms"
 
 
 def rate_words(rate_bps: float) -> str:
