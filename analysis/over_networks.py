@@ -93,7 +93,7 @@ def draw(rows: pd.DataFrame, table: pd.DataFrame, target: float) -> "Figure":
                           markersize=13, markeredgewidth=2, color=COLOURS[3],
                           label="median (Kaplan and Meier)")  # fmt: skip
             axis.set(title=network, xscale="log", xlabel=f"simulated time to {target:g} (s)")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_yticks(range(len(names)), names)
