@@ -6,6 +6,8 @@ with the garbage collector set as in a run.
 """
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -174,7 +176,9 @@ def in_packets(messages: int) -> Loop:
 
 def simgrid_python() -> str | None:
     """Return a Python that has SimGrid: this one, or the system's, for which distributions have a package."""
-    for python in (sys.executable, "/usr/bin/python3"):
+    for python in (sys.executable, shutil.which("python3", path=os.defpath)):
+        if python is None:
+            continue
         found = subprocess.run([python, "-c", "import simgrid"], capture_output=True, check=False)
         if found.returncode == 0:
             return python
