@@ -187,47 +187,37 @@ def simgrid_python() -> str | None:
 
 def against_simgrid(python: str, clients: int, messages: int) -> str:
     """Run the same star in both, in turn; say how much faster ours is, and how far its times are off."""
-    mbps = stream(1, "access links").integers(10, 100, clients)
+    names = [f"c{number}" for number in range(clients)]
     size = (10 ** stream(1, "sizes").uniform(3, 8, (clients, messages))).astype(int).tolist()
-    trunks = [(clients * 1e7, 0.001), (clients * 5e6, 0.0)]
-    told = {"rates_bps": (mbps * 1e6).tolist(), "latency_s": 0.01, "trunks": trunks, "sizes": size}
+    net = edges("star", names)
+    links = [(edge[2].rate_bps, edge[2].latency_s) for edge in net]
+    told = {"access": links[:clients], "trunks": links[clients:], "sizes": size}
     program, ratios, errors = str(Path(__file__).with_name("simgrid_star.py")), [], []
     for _ in range(REPEATS + 1):
-        theirs = json.loads(
-            subprocess.run(
-                [python, program], input=json.dumps(told), capture_output=True, check=True, text=True
-            ).stdout
+        done = subprocess.run(
+            [python, program], input=json.dumps(told), capture_output=True, check=True, text=True
         )
-        ours_s, ends_s = same_star(mbps.tolist(), trunks, size)
+        theirs = json.loads(done.stdout)
+        ours_s, ends_s = same_star(names, net, size)
         ratios.append(theirs["seconds"] / ours_s)
         errors.append(float(np.max(np.abs(np.array(ends_s) / theirs["ends_s"] - 1))))
     faster = f"{statistics.median(ratios[1:]):,.0f} times as many transfers a second"
     return f"{faster}; relative difference of end times at most {max(errors):.0e}"
 
 
-def same_star(
-    mbps: list[int], trunks: list[tuple[float, float]], size: list[list[int]]
-) -> tuple[float, list[float]]:
+def same_star(names: list[str], net: list[Edge], size: list[list[int]]) -> tuple[float, list[float]]:
     """Run the star of `simgrid_star.py`; return the seconds it took, and when each client's last message arrived."""
-    env, names = simpy.Environment(), [f"c{number}" for number in range(len(size))]
-    net: list[Edge] = [
-        (name, "hub", Link(rate_bps=1e6 * rate, latency_s=0.01), None)
-        for name, rate in zip(names, mbps, strict=True)
-    ]
-    hops = (("hub", "gate"), ("gate", "server"))
-    for (source, destination), (rate_bps, latency_s) in zip(hops, trunks, strict=True):
-        net.append((source, destination, Link(rate_bps=rate_bps, latency_s=latency_s), None))
+    env, ends_s = simpy.Environment(), [0.0] * len(names)
     hosts = {name: name for name in (*names, "server")}
     network = Network(env, net, hosts, framing("none"), 1, None)
     network.inbox("server").open = False
-    ends_s = [0.0] * len(size)
 
     def client(number: int):  # type: ignore[no-untyped-def]
         for one in size[number]:
             yield network.send(names[number], "server", Outgoing("benchmark", b"", size=one))
         ends_s[number] = env.now
 
-    for number in range(len(size)):
+    for number in range(len(names)):
         env.process(client(number))
     started = perf_counter()
     with patient_collector():

@@ -1,8 +1,8 @@
 """A closed loop over a star in SimGrid, for `benchmarks.network`: run by any Python that has SimGrid.
 
-Reads JSON from standard input: ``rates_bps`` of the access links, ``trunks`` as ``[bits per second, seconds]`` behind
-them, ``latency_s`` of access links, ``sizes`` in bytes, one row per client. Writes JSON: the seconds that the
-simulation took, and when each client's last message arrived.
+Reads JSON from standard input: ``access`` links and the ``trunks`` behind them, each ``[bits per second, seconds]``,
+and ``sizes`` in bytes, one row per client. Writes JSON: the seconds that the simulation took, and when each client's
+last message arrived.
 """
 
 import json
@@ -36,14 +36,15 @@ def main() -> None:
     engine = Engine([sys.argv[0], *plain, "--log=root.thresh:error"])
     zone = NetZone.create_full_zone("star")
     server = zone.create_host("server", 1e9)
-    trunks = []
-    for number, (rate_bps, latency_s) in enumerate(told["trunks"]):
-        trunks.append(zone.create_link(f"trunk {number}", rate_bps / 8).set_latency(latency_s).seal())
+
+    def link(name, rate_bps, latency_s):  # type: ignore[no-untyped-def]
+        return zone.create_link(name, rate_bps / 8).set_latency(latency_s).seal()
+
+    trunks = [link(f"trunk {number}", *numbers) for number, numbers in enumerate(told["trunks"])]
     ends_s = [0.0] * len(told["sizes"])
-    for number, (rate_bps, sizes) in enumerate(zip(told["rates_bps"], told["sizes"], strict=True)):
+    for number, (numbers, sizes) in enumerate(zip(told["access"], told["sizes"], strict=True)):
         own = zone.create_host(f"client {number}", 1e9)
-        access = zone.create_link(f"access {number}", rate_bps / 8).set_latency(told["latency_s"]).seal()
-        route = [LinkInRoute(link) for link in (access, *trunks)]
+        route = [LinkInRoute(each) for each in (link(f"access {number}", *numbers), *trunks)]
         zone.add_route(own.netpoint, server.netpoint, None, None, route, True)
         Actor.create(f"client {number}", own, client, own, server, sizes, ends_s, number)
     zone.seal()

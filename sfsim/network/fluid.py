@@ -271,14 +271,14 @@ class FluidEngine:
 
     def renew(self, flow: Flow, now: float) -> None:
         """The course of a flow in the solver, or its cap, has changed."""
-        course = flow.course
-        if course.standing.cells:
+        standing = flow.course.standing
+        if standing.cells:
             self._cells.change(flow, now)
-        elif flow.pace is not None or course.standing.varying:
+        elif flow.pace is not None or standing.varying:
             self._pacer.renew(flow, now)
         else:
-            cap_bps = min(flow.cap_bps, course.standing.cap_bps)
-            self.steps.change(self.tables, flow.slot, course.standing.number, cap_bps, cap_bps, False, now)
+            cap_bps = min(flow.cap_bps, standing.cap_bps)
+            self.steps.change(self.tables, flow.slot, standing.number, cap_bps, cap_bps, False, now)
 
     def refresh(self, course: Course, now: float) -> None:
         """Find out anew what of a course is shared."""
@@ -290,12 +290,8 @@ class FluidEngine:
 
     def file_course(self, course: Course, private: list[FluidLink]) -> None:
         """Tell the solver what a course is now."""
-        row = self.tables.courses[course.row]
-        row["cls"], row["cap"], row["num_lanes"] = (
-            course.standing.number,
-            course.standing.cap_bps,
-            len(private),
-        )
+        row, standing = self.tables.courses[course.row], course.standing
+        row["cls"], row["cap"], row["num_lanes"] = standing.number, standing.cap_bps, len(private)
         self.tables.course_lanes[course.row, : len(private)] = [link.lane for link in private]
 
     def put(self, time_s: float, what: FluidLink | Pace | Seat) -> None:
