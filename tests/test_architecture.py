@@ -16,7 +16,18 @@ MODULES = {
 }
 
 # What a package may know of the house; `errors`, `files`, `seeds`, `cost`, `declaration` and `ledger` lie below all.
-GROUND = {"payload", "errors", "files", "seeds", "cost", "declaration", "ledger", "clock", "collector"}
+GROUND = {
+    "payload",
+    "errors",
+    "files",
+    "seeds",
+    "cost",
+    "declaration",
+    "ledger",
+    "clock",
+    "collector",
+    "intervals",
+}
 MAY_IMPORT = {
     "codec": set(),
     "channel": set(),
