@@ -193,13 +193,13 @@ class Cells:
             if seat.until_s < inf:
                 self.engine.put(seat.until_s, seat)
             link.joint.riders[flow] = False
-            cell = link.cell
-            assert cell is not None
-            first = cell.seats.setdefault(flow, seat)
+            medium = link.joint.cell
+            assert medium is not None
+            first = medium.seats.setdefault(flow, seat)
             if first is not seat:
                 first.others += (seat,)
-            cell.num_crossings += 1
-            cell.changed = True
+            medium.num_crossings += 1
+            medium.changed = True
         for cell in media:
             seat = cell.seats[flow]
             cell.rate(seat)
