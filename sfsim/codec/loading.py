@@ -51,7 +51,7 @@ def load(path: Path) -> Codec:
     ConfigError
         When the file is missing, is no TOML, or declares no codec; names file, key, value and expectation.
     """
-    table = read_toml(path)
+    table = read_toml(path, AnyCodec)
     for key in ("title", "source"):
         text = table.pop(key, "")
         if not isinstance(text, str):
