@@ -36,6 +36,11 @@ def error(text: str) -> None:
     print("error:", shown(" ".join(text.splitlines())), file=sys.stderr)
 
 
+def stop(text: str) -> None:
+    """Print one line on stderr about an end that is no error."""
+    print(shown(text), file=sys.stderr)
+
+
 def note(text: str) -> None:
     """Print one line on stderr about an answer that stands on stdout."""
     print("note:", shown(text), file=sys.stderr)
@@ -106,10 +111,13 @@ def preview(world: "Preview") -> None:
 
 def summary(result: "Result") -> None:
     """Print what a run came to: target, bytes, seconds, and what never happened."""
+    from sfsim.report.checks import checks
     from sfsim.report.tables import bytes_table, delay_table, outcome
 
     table(bytes_table(result))
     table(delay_table(result))
+    for check in checks(result):
+        line(str(check), "" if check.right else "bold red")
     for note in result.notes:
         line(f"note: {note}", "yellow")
     line(f"{result.name}: {outcome(result)}", "bold")
