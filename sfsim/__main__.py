@@ -259,13 +259,13 @@ def report_(
         ),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about one run, or several overlaid."""
+    """Write one self-contained HTML page about one run, or several overlaid; folders of runs may be given."""
     from sfsim import console
     from sfsim.report import report
-    from sfsim.results import Result
+    from sfsim.results import find_runs
 
-    results = [Result(path) for path in runs]
-    default = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
+    results = find_runs(runs)
+    default = results[0].directory / "report.html" if len(results) == 1 else Path("report.html")
     console.line(f"report: {report(results, out or default)}")
 
 
@@ -273,8 +273,8 @@ def report_(
 def compare(runs: Runs) -> None:
     """Print one row per run, and what of their scenarios differs; folders of runs may be given."""
     from sfsim import console
-    from sfsim.report.rates import find_runs
     from sfsim.report.tables import compare_table, difference_table
+    from sfsim.results import find_runs
 
     results = find_runs(runs)
     console.table(compare_table(results))

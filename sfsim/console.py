@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from sfsim.errors import SfsimError
+from sfsim.interruption import Interrupted, handled
 from sfsim.names import shown
 
 if TYPE_CHECKING:
@@ -122,6 +124,19 @@ def summary(result: "Result") -> None:
         line(f"note: {note}", "yellow")
     line(f"{result.name}: {outcome(result)}", "bold")
     line(f"run: {result.directory}")
+
+
+def script(main: Callable[[], None]) -> None:
+    """Run the main function of a script; what a user can cause becomes one line and exit code 2."""
+    try:
+        with handled():
+            main()
+    except SfsimError as wrong:
+        error(str(wrong))
+        sys.exit(2)
+    except Interrupted as stopped:
+        stop(str(stopped))
+        sys.exit(stopped.exit_code)
 
 
 @contextmanager
