@@ -92,7 +92,8 @@ def stage(trainee: Trainee, wire: WireCodec, x: Tensor, repeats: int) -> tuple[l
 
 def speed(toy: bool) -> None:
     """Print times of the entropy stage of cheng-at at published strides."""
-    cases, declared, steps, repeats = ((1, 32, 256), (32, 64, 64)), ChengAt(), 20, REPEATS
+    cases: tuple[tuple[int, int, int], ...] = ((1, 32, 256), (32, 64, 64))
+    declared, steps, repeats = ChengAt(), 20, REPEATS
     if toy:
         cases, declared, steps, repeats = ((1, 4, 8),), ChengAt(channels=8, stages=1), 1, 1
     heads = f"{'there':>8}{'was':>9}{'x':>6}{'back':>8}{'was':>9}{'x':>6}{'% f+b':>7}"

@@ -74,14 +74,12 @@ def test_an_unknown_benchmark() -> None:
         benchmarks(["simgrid_star"])
 
 
-def test_every_script_and_benchmark_is_run_by_a_test() -> None:
+def test_every_script_is_run_by_a_test() -> None:
     texts = [path.read_text() for path in Path(__file__).parent.glob("test_*.py")]
     for script in (ROOT / "analysis").glob("*.py"):
-        imported = re.compile(rf"import {script.stem}(?: as (\w+))?\b")
-        names = {
-            found[1] or script.stem: text for text in texts for found in [imported.search(text)] if found
-        }
-        assert any(f"{name}.main(" in text for name, text in names.items()), script
+        named = re.compile(rf"import {script.stem}(?: as (\w+))?\b")
+        calls = [(found[1] or script.stem, text) for text in texts for found in [named.search(text)] if found]
+        assert any(f"{name}.main(" in text for name, text in calls), script
 
 
 def test_cell_schedulers(tmp_path: Path) -> None:
@@ -104,7 +102,8 @@ def test_codec_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     codec_updates.main(["--scenario", str(scenario), "--local-epochs", "1", "--out", str(tmp_path / "out")])
     rows = pd.read_csv(tmp_path / "out" / "codec_updates.csv")
-    assert list(rows["policy"]) == list(policies) and list(rows["updates"] > 0) == [False, True, False]
+    assert list(rows["policy"]) == list(policies)
+    assert rows["updates"][1] > rows["updates"][0] and rows["updates"][2] == 0
 
 
 def test_many_clients(
