@@ -20,6 +20,7 @@ GROUND = {
     "payload",
     "errors",
     "files",
+    "text",
     "seeds",
     "cost",
     "declaration",

@@ -8,6 +8,7 @@ from pydantic import Field
 from sfsim.codec.base import Codec
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
+from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, MeanScale
 from sfsim.codec.mask_encoded import MaskEncoded
 from sfsim.codec.qsgd import Qsgd
@@ -26,6 +27,7 @@ AnyCodec = Annotated[
     | RandTopK
     | MaskEncoded
     | Zeros
+    | FrequencyAware
     | Ae
     | ChengAt
     | Hyperprior
@@ -37,7 +39,8 @@ AnyCodec = Annotated[
 
 # "chain" is what a list is called inside; a user writes the list, and byte stages stand in lists only.
 _LEARNED = ("ae", "cheng-at", "hyperprior", "mean-scale")
-_KINDS = ("cast", "uniform", "qsgd", "topk", "randtopk", "mask-encoded", "zeros", *_LEARNED)
+_PLAIN = ("cast", "uniform", "qsgd", "topk", "randtopk", "mask-encoded", "zeros", "frequency-aware")
+_KINDS = (*_PLAIN, *_LEARNED)
 
 
 def load(path: Path) -> Codec:
