@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from sfsim.channel.trace_files import modified, text_lines
+from sfsim.channel.trace_files import modified
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import NetworkError
 from sfsim.seeds import stream
+from sfsim.text import read_lines
 
 _CHUNK = 256  # messages drawn together; part of what a seed means, so never change it
 Seconds = Annotated[float, Field(ge=0)]
@@ -231,7 +232,7 @@ class RttMatrixLatency(Latency):
 def read_matrix(path: Path, changed: int) -> np.ndarray:
     """Read one square matrix of numbers of at least 0."""
     rows: list[list[float]] = []
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, "round-trip times", NetworkError):
         try:
             row = [float(field) for field in line.replace(",", " ").split()]
         except ValueError:

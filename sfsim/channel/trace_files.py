@@ -1,15 +1,14 @@
 """Readers of trace files that need no explanation: Mahimahi, rows of time and rate, Pantheon's JSON."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sfsim.errors import NetworkError, did_you_mean
+from sfsim.text import read_json, read_lines
 
 _OPPORTUNITY_BITS = 1500 * 8
 
@@ -64,33 +63,11 @@ def modified(path: Path) -> int:
         raise NetworkError(f"{path}: no such trace file" + (f". {hint}" if hint else "")) from None
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file; raises NetworkError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise NetworkError(f"{path}: not a readable text file, expected a trace") from None
-
-
-def text_lines(path: Path) -> list[tuple[int, str]]:
-    """Return (number, line) of all lines that are neither empty nor a comment."""
-    numbered = enumerate((line.strip() for line in read_text(path).splitlines()), start=1)
-    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
-
-
-def read_json(path: Path, expected: str) -> Any:
-    """Return what a JSON file holds; raises NetworkError that says what was `expected`."""
-    try:
-        return json.loads(read_text(path))
-    except ValueError:
-        raise NetworkError(f"{path}: not JSON, expected {expected}") from None
-
-
 @lru_cache(maxsize=64)
 def _read_rows(path: Path, changed: int) -> Pieces:
     times: list[float] = []
     rates: list[float] = []
-    lines = text_lines(path)
+    lines = read_lines(path, "a trace", NetworkError)
     for number, line in lines:
         fields = line.replace(",", " ").split()
         try:
@@ -127,7 +104,7 @@ def pieces_of_rows(times_s: np.ndarray, rates: np.ndarray) -> Pieces:
 @lru_cache(maxsize=64)
 def _read_mahimahi(path: Path, bin_s: float, changed: int) -> Pieces:
     times_ms: list[int] = []
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, "a trace", NetworkError):
         if not line.isdecimal():
             raise NetworkError(
                 f"{path}, line {number}: found {line!r}, expected a whole number of milliseconds"
@@ -153,7 +130,7 @@ def _read_mahimahi(path: Path, bin_s: float, changed: int) -> Pieces:
 @lru_cache(maxsize=64)
 def _read_pantheon(path: Path, changed: int) -> Pieces:
     expected = "an object with lists 'timestamps' (s) and 'bandwidths' (Mbit/s)"
-    table = read_json(path, expected)
+    table = read_json(path, expected, NetworkError)
     try:
         times_s = np.array(table["timestamps"], dtype=np.float64)
         rates_bps = np.array(table["bandwidths"], dtype=np.float64) * 1e6

@@ -9,9 +9,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from sfsim.channel.trace_files import Pieces, check_row, merged, modified, read_text
+from sfsim.channel.trace_files import Pieces, check_row, merged, modified
 from sfsim.declaration import declaration
 from sfsim.errors import NetworkError, did_you_mean
+from sfsim.text import read_text
 
 _SECONDS = {"seconds": 1.0, "milliseconds": 1e-3}
 _GAP_STEPS = 3  # no row for longer than this many usual steps: nothing was measured
@@ -68,7 +69,7 @@ def _read_table(
     missing: tuple[str, ...],
     delimiter: str,
 ) -> Pieces:
-    rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter)
+    rows = csv.reader(read_text(path, "a trace", NetworkError).splitlines(), delimiter=delimiter)
     header = [name.strip() for name in next(rows, [])]
     places = [_place(path, header, name) for name in (time, rate, *(column for column, _ in where))]
     times: list[float] = []
