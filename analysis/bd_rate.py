@@ -9,15 +9,16 @@ the table, when fewer than four points of a curve are left, the curves do not ov
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from sfsim.errors import ConfigError, SfsimError
+from sfsim.console import script
+from sfsim.errors import ConfigError
 from sfsim.report.bjontegaard import compare
-from sfsim.report.rates import curve_name, find_runs, point, spread
+from sfsim.report.rates import curve_name, point, spread
+from sfsim.results import find_runs
 
 RATES = ("published_bpp_t", "bpp_t", "payload_bytes")
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -104,7 +105,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

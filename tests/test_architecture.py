@@ -15,8 +15,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES
 }
 
-# What a package may know of the house; `errors`, `files`, `text`, `seeds`, `cost`,
-# `declaration` and `ledger` lie below all.
+# What a package may know of the house; the ground floor lies below all.
 GROUND = {
     "payload",
     "errors",
@@ -28,6 +27,8 @@ GROUND = {
     "ledger",
     "clock",
     "collector",
+    "names",
+    "interruption",
 }
 MAY_IMPORT = {
     "codec": set(),

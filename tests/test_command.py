@@ -247,7 +247,11 @@ def test_report_and_compare(sfsim: Callable[..., Said]) -> None:
     assert "differs" not in said.out  # their scenarios do not
     error = "error: c: found no run, expected a run directory"
     assert sfsim("compare", "a", "c") == Said(2, "", f"{error} or a folder of them\n")
-    assert sfsim("report", "c") == Said(2, "", f"{error} (with summary.json)\n")
+    assert sfsim("report", "c") == Said(2, "", f"{error} or a folder of them\n")
+    run_directory(Path("study/one"))
+    run_directory(Path("study/two.partial"))  # one that was interrupted while it was written
+    assert sfsim("report", "study").out == "report: study/one/report.html\n"
+    assert sfsim("report", "study", "study/one", "a").out == "report: report.html\n"
 
 
 def test_schema(sfsim: Callable[..., Said]) -> None:

@@ -14,7 +14,7 @@ from sfsim.scenario import Codecs
 CATALOGUE = Path(__file__).resolve().parents[1] / "codecs"
 SLOW = Link(rate_bps=3e5, latency_s=0.1)
 # Smashed data, and the gradient that comes back.
-PAIRS = {"sl-fac": "sl-fac-gradient", "sl-fac-light": "sl-fac-gradient"}
+PAIRS = {"sl-fac": "sl-fac-gradient", "sl-fac-light": "sl-fac-gradient", "sl-acc": "sl-acc"}
 
 
 def codecs(smashed: str, u_shaped: bool) -> Codecs:

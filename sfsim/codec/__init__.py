@@ -13,6 +13,7 @@ every codec promises is told in `sfsim.codec.base`, what is paid for in docs/byt
 from sfsim.codec.base import Codec, Encoded
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
+from sfsim.codec.channel_adaptive import ChannelAdaptive
 from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
@@ -31,6 +32,7 @@ __all__ = [
     "AnyLabelCodec",
     "Cast",
     "Chain",
+    "ChannelAdaptive",
     "ChengAt",
     "Codec",
     "Encoded",
