@@ -225,5 +225,5 @@ def test_netlatency(unpacked):
     seen = {whole.sample(1, "a->b", index) for index in range(500)}
     assert seen == {np.loadtxt(path)[3, 70] / 2 for path in files}
     for name in ("README.md", "LICENSE"):
-        with pytest.raises(NetworkError, match="expected numbers"):
+        with pytest.raises(NetworkError, match="expected a number"):
             RttMatrixLatency(path=files[0].parents[1] / name).sample(1, "a->b", 0)

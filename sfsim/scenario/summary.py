@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sfsim.channel import Constant, Trace
+from sfsim.channel import Constant, RttMatrixLatency, Trace
 from sfsim.channel.survey import pieces
 from sfsim.codec import Learned
 from sfsim.network.declarations import Link
@@ -51,23 +51,23 @@ def remarks(scenario: "Scenario") -> list[str]:
 
 
 def _file_remarks(scenario: "Scenario") -> list[str]:
-    """What was done to the rows of trace files, each file's once."""
+    """What was done to the rows of traces and latency matrices, each file's once."""
     parts = (scenario.clients, scenario.main_server, scenario.fed_server, scenario.topology)
-    notes = (note for trace in _traces(parts) for note in trace.notes())
+    notes = (note for file in _files(parts) for note in file.notes())
     return list(dict.fromkeys(notes))
 
 
-def _traces(value: Any) -> Iterator[Trace]:
-    """All traces that a declaration names, at any depth."""
-    if isinstance(value, Trace):
+def _files(value: Any) -> Iterator[Trace | RttMatrixLatency]:
+    """All traces and latency matrices that a declaration names, at any depth."""
+    if isinstance(value, Trace | RttMatrixLatency):
         yield value
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _traces(item)
+            yield from _files(item)
     elif isinstance(value, dict):
-        yield from _traces(list(value.values()))
+        yield from _files(list(value.values()))
     elif is_dataclass(value):
-        yield from _traces([getattr(value, field.name) for field in fields(value)])
+        yield from _files([getattr(value, field.name) for field in fields(value)])
 
 
 def _codec_remarks(scenario: "Scenario") -> list[str]:
