@@ -6,7 +6,6 @@ writes ``bytes_on_the_wire.png`` and ``bytes_on_the_wire.csv``.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sfsim.errors import SfsimError
+from sfsim.console import script
 from sfsim.report.style import COLOURS, figure, save
 from sfsim.report.tables import labels
-from sfsim.results import Result
+from sfsim.results import Result, find_runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,12 +63,12 @@ def draw(rows: pd.DataFrame) -> "Figure":
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, write the figure and the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
     parser.add_argument(
         "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
     )
     options = parser.parse_args(arguments)
-    rows = table([Result(path) for path in options.runs])
+    rows = table(find_runs(options.runs))
     options.out.mkdir(parents=True, exist_ok=True)
     rows.to_csv(options.out / "bytes_on_the_wire.csv", index=False)
     save(draw(rows), options.out / "bytes_on_the_wire.png", "png")
@@ -77,7 +76,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -3,6 +3,7 @@
 Test files list codecs and tensors only; the rules are here (and in words in `sfsim.codec.base`).
 """
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -109,6 +110,12 @@ def error_bound(codec: Codec, x: np.ndarray) -> np.ndarray:
     if codec.kind == "topk":
         k = count_kept(codec.keep, x.size)
         return np.minimum(size, np.sort(size, axis=None)[::-1][:k].min(initial=np.inf)) + half_step
+    if codec.kind == "channel-adaptive":
+        return (x.max(initial=-np.inf) - x.min(initial=np.inf)) / 2 / (2**codec.min_bits - 1) + half_step
+    if codec.kind == "frequency-aware":
+        # A transform is a rotation: a coefficient's half step may gather on one element, or spread.
+        whole = np.sqrt(np.square(x).sum()) if x.size else 0.0
+        return np.sqrt(max(x.size, 1)) * whole / (2**codec.min_bits - 1) + half_step
     return size + half_step
 
 
@@ -125,7 +132,12 @@ def check_size(codec: Codec, x: np.ndarray) -> None:
     encoded = codec.encode(x, rng(), True)
     frame = Frame.unpack(encoded.payload, codec.kind, codec.wire_parts, codec.signature)
     parts = sum(len(part) for part in frame.parts)
-    spare = 1 if codec.kind == "mask-encoded" else 0  # the mask and its signs each fill their last byte
+    # Pieces that each fill their last byte: the mask and its signs; parts.
+    spare = {"mask-encoded": 1, "frequency-aware": 2, "channel-adaptive": 2}.get(codec.kind, 0)
+    told = codec.explain(encoded.payload)
+    assert told["estimated_bits"] == encoded.estimated_bits
+    assert told["parts"] == [len(part) for part in frame.parts] and told["shape"] == list(x.shape)
+    json.dumps(told)
     assert math.ceil(encoded.estimated_bits / 8) <= parts <= math.ceil(encoded.estimated_bits / 8) + spare
     assert len(encoded.payload) - parts <= 20
     if x.ndim == 4:

@@ -247,7 +247,11 @@ def test_report_and_compare(sfsim: Callable[..., Said]) -> None:
     assert "differs" not in said.out  # their scenarios do not
     error = "error: c: found no run, expected a run directory"
     assert sfsim("compare", "a", "c") == Said(2, "", f"{error} or a folder of them\n")
-    assert sfsim("report", "c") == Said(2, "", f"{error} (with summary.json)\n")
+    assert sfsim("report", "c") == Said(2, "", f"{error} or a folder of them\n")
+    run_directory(Path("study/one"))
+    run_directory(Path("study/two.partial"))  # one that was interrupted while it was written
+    assert sfsim("report", "study").out == "report: study/one/report.html\n"
+    assert sfsim("report", "study", "study/one", "a").out == "report: report.html\n"
 
 
 def test_schema(sfsim: Callable[..., Said]) -> None:
@@ -297,6 +301,26 @@ def test_codec_there_and_back(sfsim: Callable[..., Said]) -> None:
     assert sfsim("codec", "decode", "payload", "--codec", INT8, "--out", "y.npy").code == 0
     y = np.load("y.npy")
     assert y.shape == x.shape and y.dtype == x.dtype and np.abs(x - y).max() < 0.005
+
+
+def test_codec_explain_and_pullback(sfsim: Callable[..., Said]) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    np.save("x.npy", x)
+    np.save("g.npy", np.ones_like(x))
+    np.save("flat.npy", np.ones(120, np.float32))
+    top = str(ROOT / "codecs" / "randtopk-10pct.toml")
+    assert sfsim("codec", "encode", "x.npy", "--codec", top, "--out", "payload", "--seed", "3").code == 0
+    told = json.loads(sfsim("codec", "explain", "payload", "--codec", top).out)
+    assert told["kind"] == "randtopk" and told["shape"] == [2, 3, 4, 5] and told["parts"] == [48, 9]
+    assert told["estimated_bits"] == 12 * (32 + 6)
+    back = ("codec", "pullback", "x.npy", "--codec", top, "--gradient", "g.npy", "--out", "dx.npy")
+    assert sfsim(*back, "--code-gradient", "c.npy", "--seed", "3").code == 0
+    assert sfsim("codec", "decode", "payload", "--codec", top, "--out", "y.npy").code == 0
+    assert np.array_equal(np.load("dx.npy"), np.load("y.npy") != 0)  # where features went
+    assert np.load("c.npy").tolist() == [1.0] * 12
+    said = sfsim(*back[:5], "--gradient", "flat.npy", "--out", "dx2.npy")
+    assert said.code == 2 and "floats of shape (2, 3, 4, 5), which is that of the decoded tensor" in said.err
+    assert sfsim(*back, "--code-gradient", "x.npy").code == 2
 
 
 def test_codec_errors_write_nothing(sfsim: Callable[..., Said]) -> None:

@@ -13,6 +13,8 @@ every codec promises is told in `sfsim.codec.base`, what is paid for in docs/byt
 from sfsim.codec.base import Codec, Encoded
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
+from sfsim.codec.channel_adaptive import ChannelAdaptive
+from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
 from sfsim.codec.loading import AnyCodec, load, parse
@@ -30,9 +32,11 @@ __all__ = [
     "AnyLabelCodec",
     "Cast",
     "Chain",
+    "ChannelAdaptive",
     "ChengAt",
     "Codec",
     "Encoded",
+    "FrequencyAware",
     "Hyperprior",
     "Learned",
     "MaskEncoded",

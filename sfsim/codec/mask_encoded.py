@@ -97,6 +97,14 @@ class MaskEncoded(Codec):
         out[kept] = tops
         return out.astype(dtype, copy=False).reshape(shape)
 
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        numel = prod(shape)
+        mask_bytes = packing.num_bytes(numel, self.mask_bits)
+        if len(parts[1]) == mask_bytes:
+            return self.estimate_bits(numel)
+        codes = packing.unpack(parts[1][:mask_bytes], numel, self.mask_bits, "mask")
+        return self.estimate_bits(numel) + int(np.count_nonzero((codes != 0) & (codes != self._full)))
+
     def _codes(self, magnitudes: NDArray[np.float32], threshold: np.float32) -> NDArray[np.unsignedinteger]:
         """Return the codes of entries that are not kept; those of kept ones mean nothing."""
         kind = np.uint8 if self.mask_bits <= 8 else np.uint16

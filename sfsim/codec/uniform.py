@@ -89,6 +89,9 @@ class Uniform(Codec):
         values += low
         return values.astype(dtype)
 
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        return 8.0 * len(parts[0]) + self.bits * prod(shape)
+
     @property
     def _levels(self) -> int:
         return (1 << self.bits) - 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sfsim.report.delays import PARTS, where_time_went
-from sfsim.report.style import COLOURS, MARKERS, PART_COLOURS, engineering, figure, time_unit
+from sfsim.report.style import COLOURS, MARKERS, PART_COLOURS, engineering, figure, label, time_unit
 from sfsim.report.tables import labels
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
     metric = results[0].metric
     with figure(10, 4.8) as (drawing, axes):
         ax = axes[0, 0]
-        for result, label, colour, marker in zip(
+        for result, name, colour, marker in zip(
             results, labels(results), cycle(COLOURS), cycle(MARKERS), strict=False
         ):
             rows = result.rounds
@@ -40,7 +40,7 @@ def accuracy_over_time(results: Sequence["Result"]) -> "Figure":
                 if column in rows:
                     seen = rows[rows[column].notna()]
                     x, y = seen["time_s"] / factor, seen[column]
-                    ax.plot(x, y, color=colour, marker=marker, label=f"{label}, {note}", **shape)
+                    ax.plot(x, y, color=colour, marker=marker, label=f"{label(name)}, {note}", **shape)
             _mark_target(ax, result, metric, colour, factor, unit)
         ax.set(xlabel=f"simulated time ({unit})", ylabel=f"validation {metric}", xlim=(0, None))
         drawing.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -77,9 +77,9 @@ def bytes_over_time(results: Sequence["Result"]) -> "Figure":
             if len(results) == 1:
                 _stack_kinds(ax, results[0], direction, factor)
             else:
-                for result, label, colour in zip(results, labels(results), cycle(COLOURS), strict=False):
+                for result, name, colour in zip(results, labels(results), cycle(COLOURS), strict=False):
                     grid, total = _cumulative(result.messages, direction, result.end_s)
-                    ax.plot(grid / factor, total, color=colour, label=label)
+                    ax.plot(grid / factor, total, color=colour, label=label(name))
             ax.set_title(titles.get(direction, "between servers"))
             ax.set(xlabel=f"simulated time ({unit})", xlim=(0, longest_s / factor or 1))
             ax.yaxis.set_major_formatter(EngFormatter(unit="B"))
@@ -116,10 +116,10 @@ def delays(results: Sequence["Result"]) -> "Figure":
     """Draw where the simulated seconds went: per client for one run, mean over clients for several."""
     factor, unit = time_unit(max(result.end_s for result in results))
     bars: list[tuple[str, dict[str, float]]] = []
-    for result, label in zip(results, labels(results), strict=True):
+    for result, name in zip(results, labels(results), strict=True):
         rows = where_time_went(result)
         if len(results) > 1:
-            bars.append((label, {row.part: row.mean_s for row in rows}))
+            bars.append((name, {row.part: row.mean_s for row in rows}))
         elif rows:
             bars.append(("mean", {row.part: row.mean_s for row in rows}))
             for client in list(rows[0].by_client_s)[: MOST_BARS - 1]:
@@ -134,7 +134,7 @@ def delays(results: Sequence["Result"]) -> "Figure":
                     range(len(bars)), widths, left=left, color=PART_COLOURS[part], label=part, height=0.75
                 )
             left += widths
-        ax.set_yticks(range(len(bars)), [name for name, _ in bars])
+        ax.set_yticks(range(len(bars)), [label(name) for name, _ in bars])
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.set(xlabel=f"simulated time per client ({unit})", xlim=(0, None))
@@ -158,7 +158,8 @@ def link_utilisation(result: "Result") -> "Figure":
             side, colour = ("right", "white") if 100 * link.share > _INSIDE else ("left", "#333333")
             ax.text(100 * link.share, i, text, va="center", ha=side, fontsize=8.5, color=colour)
         ax.set_yticks(
-            range(len(shown)), [f"{link.source} → {link.destination}" for link in shown.itertuples()]
+            range(len(shown)),
+            [f"{label(link.source)} → {label(link.destination)}" for link in shown.itertuples()],
         )
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)

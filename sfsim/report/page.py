@@ -4,11 +4,12 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from html import escape
+from html import escape as html_escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfsim.files import writing
+from sfsim.names import shown
 from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
 from sfsim.report.style import save
 from sfsim.report.tables import (
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sfsim.results import Result
+
+
+def escape(text: str) -> str:
+    """Return a text as it may stand in the page: no markup, no control characters."""
+    return html_escape(shown(text))
+
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; }
@@ -103,7 +110,7 @@ def html(results: Sequence["Result"]) -> str:
         parts += [f"<{heading}>Bytes by kind and direction</{heading}>", _table(bytes_table(result))]
         parts += [f"<{heading}>Timelines</{heading}>", _image(*own["timelines"])]
         parts += [f"<{heading}>Links</{heading}>", _image(*own["links"]), _table(link_table(result))]
-        scenario = escape(json.dumps(result.scenario, indent=1))
+        scenario = html_escape(json.dumps(result.scenario, indent=1))
         parts.append(f"<details><summary>Resolved scenario</summary><pre>{scenario}</pre></details>")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -1,11 +1,13 @@
 """How every picture looks: colours that colour-blind readers can tell apart, units on every axis."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.errors import ConfigError
+from sfsim.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +47,7 @@ _RC = {
     "lines.markersize": 5.0,
     "svg.hashsalt": "sfsim",  # equal pictures, equal files
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a name may hold a dollar
 }
 
 
@@ -88,8 +91,28 @@ def save(drawing: "Figure", file: Any, kind: str) -> None:
     import matplotlib
 
     dated = {"svg": "Date", "pdf": "CreationDate"}.get(kind)
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(_RC), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes, and stands in the tables.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         drawing.savefig(file, format=kind, dpi=150, metadata={dated: None} if dated else None)
+
+
+def label(name: str) -> str:
+    """Return a name as it may stand at an axis or in a legend, where matplotlib hides what begins with "_".
+
+    >>> label("_pi"), len(label("x" * 5000))
+    ('\u2009_pi', 32)
+    """
+    text = shown(name, 32)
+    return f"\u2009{text}" if text.startswith("_") else text
+
+
+def log_labels(axis: Any) -> None:
+    """Write the numbers of a logarithmic axis without mathematics, which texts do not have here."""
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def time_unit(longest_s: float) -> tuple[float, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sfsim.report.delays import PARTS, SERVERS, WAITS, timelines
-from sfsim.report.style import PART_COLOURS, figure, time_unit
+from sfsim.report.style import PART_COLOURS, figure, label, time_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def one_round_of_each(results: Mapping[str, "Result"], round: int = 1) -> "Figur
             start_s, end_s = spans[name]
             _draw(ax, lanes, (start_s, start_s + longest_s))
             ax.axvline((end_s - start_s) / time_unit(longest_s)[0], color="black", linewidth=1)
-            ax.set_title(f"{name}: global round {round} in {end_s - start_s:.3g} s")
+            ax.set_title(f"{label(name)}: global round {round} in {end_s - start_s:.3g} s")
         handles = [_swatch(part) for part in PARTS]
         drawing.legend(handles=handles, loc="outside upper center", ncols=5)
     return drawing
@@ -141,7 +141,7 @@ def _draw(ax: Any, lanes: Lanes, window: Span) -> None:
                 ax.broken_barh(
                     bars, (y - 0.4, 0.8), color=PART_COLOURS[part], linewidth=thin, rasterized=True
                 )
-    ax.set_yticks(range(len(lanes)), list(lanes))
+    ax.set_yticks(range(len(lanes)), [label(name) for name in lanes])
     ax.set_ylim(len(lanes) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.set(

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,3 +188,22 @@ class Result:
             return pq.read_table(path).to_pandas()
         except (OSError, ValueError) as error:
             raise ResultsError(f"{path}: cannot be read ({error})") from None
+
+
+def find_runs(paths: Sequence[Path]) -> list[Result]:
+    """Return the runs at `paths`, each once: run directories, or folders of them (a study's).
+
+    Raises
+    ------
+    ResultsError
+        There is no run at one of them, or it cannot be read.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        below = [path / "summary.json"] if (path / "summary.json").exists() else path.glob("*/summary.json")
+        runs = sorted(each.parent for each in below if each.parent.suffix != ".partial")
+        if not runs:
+            raise ResultsError(f"{path}: found no run, expected a run directory or a folder of them")
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return [Result(run) for run in found.values()]
