@@ -1,5 +1,6 @@
 """Graphs from stars, lists, networkx and GraphML, and which way a message goes."""
 
+import json
 import tarfile
 
 import networkx as nx
@@ -212,3 +213,18 @@ def test_attributes_that_nobody_has_and_places_that_are_none(tmp_path):
             ConfigError, match=r"edge 'a' - 'b': found Latitude .*, expected -90 to 90 degrees"
         ):
             read_graphml(placed, LINK, latency_from_coordinates=True)
+
+
+def test_gml_and_node_link_json_are_the_same_graph(tmp_path):
+    graph = nx.Graph()
+    graph.add_edge(0, 1, speed=2e6)
+    graph.add_edge(1, 2)
+    nx.write_gml(graph, tmp_path / "n.gml")
+    (tmp_path / "n.json").write_text(json.dumps(nx.node_link_data(graph, edges="links")))
+    nx.write_graphml(graph, tmp_path / "n.graphml")
+    found = [read_graphml(tmp_path / f"n.{ending}", LINK, "speed") for ending in ("gml", "json", "graphml")]
+    for other in found:
+        assert dict(other.edges) == dict(found[0].edges) and other.edges["0", "1"]["link"].rate_bps == 2e6
+    (tmp_path / "n.json").write_text("[1]")
+    with pytest.raises(ConfigError, match=r"n.json: found a file that"):
+        read_graphml(tmp_path / "n.json", LINK)

@@ -8,8 +8,9 @@ from math import asin, cos, radians, sin, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfsim.errors import ConfigError, did_you_mean
+from sfsim.errors import ConfigError, NetworkError, did_you_mean
 from sfsim.network.declarations import Link
+from sfsim.text import read_json, read_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -110,7 +111,7 @@ def read_graphml(
     rate_attribute: str | None = None,
     latency_from_coordinates: bool = False,
 ) -> "nx.DiGraph":
-    """Read a GraphML file, for example of the Internet Topology Zoo; nodes are called by their ids.
+    """Read a GraphML file (or GML, node-link JSON, by its ending), such as the Topology Zoo's; nodes are called by their ids.
 
     (Not by their labels: in more than a hundred files of the Zoo two nodes have the same one.) Parallel
     edges, loops and coordinates: see `from_networkx`. Parts that do not hang together are fine as long as no
@@ -126,8 +127,23 @@ def read_graphml(
         siblings = (file.name for file in path.parent.iterdir()) if path.parent.is_dir() else ()
         raise ConfigError(str(path), "no such file", "a GraphML file", did_you_mean(path.name, siblings))
     try:
-        graph = nx.read_graphml(path)
-    except (ElementTree.ParseError, nx.NetworkXError, KeyError, ValueError) as error:
+        if path.suffix.lower() == ".gml":
+            graph = nx.parse_gml(read_text(path, "GML", NetworkError), label="id")
+        elif path.suffix.lower() == ".json":
+            table = read_json(path, "a node-link graph", NetworkError)
+            graph = nx.node_link_graph(table, edges="links" if "links" in table else "edges")
+        else:
+            graph = nx.read_graphml(path)
+    except NetworkError as error:
+        raise ConfigError(str(path), f"a file that cannot be read ({error})", "a graph") from None
+    except (
+        ElementTree.ParseError,
+        nx.NetworkXError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise ConfigError(str(path), f"a file that is not GraphML ({error})", "a GraphML file") from None
     # networkx keeps the defaults of GraphML's keys beside the graph.
     for held, name in ((graph.nodes, "node_default"), (graph.edges, "edge_default")):
