@@ -111,7 +111,7 @@ def read_graphml(
     rate_attribute: str | None = None,
     latency_from_coordinates: bool = False,
 ) -> "nx.DiGraph":
-    """Read a GraphML file (or GML, node-link JSON, by its ending), such as the Topology Zoo's; nodes are called by their ids.
+    """Read a GraphML file (GML, JSON by its ending), such as the Topology Zoo's; nodes are called by their ids.
 
     (Not by their labels: in more than a hundred files of the Zoo two nodes have the same one.) Parallel
     edges, loops and coordinates: see `from_networkx`. Parts that do not hang together are fine as long as no
