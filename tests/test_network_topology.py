@@ -228,3 +228,15 @@ def test_gml_and_node_link_json_are_the_same_graph(tmp_path):
     (tmp_path / "n.json").write_text("[1]")
     with pytest.raises(ConfigError, match=r"n.json: found a file that"):
         read_graphml(tmp_path / "n.json", LINK)
+
+
+def test_how_many_edges_and_nodes_had_it_is_said():
+    graph = nx.MultiGraph([("a", "b"), ("b", "c"), ("c", "c")])
+    graph.add_edge("a", "c", speed=1e6)
+    graph.nodes["a"].update(Latitude=1, Longitude=2)
+    directed = from_networkx(graph, LINK, "speed", latency_from_coordinates=True)
+    assert [note[:34] for note in directed.graph["notes"]] == [
+        "1 of 4 edges have 'speed'; the oth",
+        "1 of 3 nodes have coordinates; edg",
+        "1 of 4 edges lead from a node to i",
+    ]

@@ -102,7 +102,28 @@ def from_networkx(
         place,
     )
     directed.add_nodes_from(str(node) for node in graph)
+    directed.graph["notes"] = _counts(graph, rate_attribute, latency_from_coordinates)
     return directed
+
+
+def _counts(graph: "nx.Graph", rate_attribute: str | None, placed: bool) -> list[str]:
+    """Return how many edges and nodes had what was asked for, where not all of them had it, and how many loops."""
+    edges = list(graph.edges(data=True))
+    rated = sum(rate_attribute in attributes for *_, attributes in edges)
+    known = sum(all(node.get(key) is not None for key in _LIMITS) for node in graph.nodes.values())
+    loops = sum(source == destination for source, destination, _ in edges)
+    lines = []
+    if rate_attribute is not None and rated < len(edges):
+        lines.append(
+            f"{rated} of {len(edges)} edges have {rate_attribute!r}; the others take the link's rate"
+        )
+    if placed and known < len(graph):
+        lines.append(
+            f"{known} of {len(graph)} nodes have coordinates; edges of the others take the link's latency"
+        )
+    if loops:
+        lines.append(f"{loops} of {len(edges)} edges lead from a node to itself, and are left out")
+    return lines
 
 
 def read_graphml(
