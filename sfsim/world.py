@@ -27,6 +27,7 @@ from sfsim.seeds import stream
 from sfsim.splitfed.client import Client
 from sfsim.splitfed.fed_server import FedServer
 from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.meeting import Meeting
 from sfsim.splitfed.parties import Parties
 from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER
 from sfsim.splitfed.referee import Referee
@@ -153,6 +154,7 @@ def populate(
         else main_device
     )
     common = (env, network)
+    meeting = Meeting(env, workload, needed=scenario.aggregate == "best-validation")
     main_server = MainServer(
         MAIN_SERVER,
         *common,
@@ -161,7 +163,7 @@ def populate(
         ledger,
         u_shaped=u_shaped,
         one_model=protocol.ONE_SERVER_MODEL,
-        after_clients=scenario.aggregate == "best-validation",
+        meeting=meeting,
     )
     fed_server = FedServer(
         FED_SERVER, *common, fed_device, workload, ledger, multicast=not why_unicast(scenario)
@@ -174,6 +176,7 @@ def populate(
             workload,
             ledger,
             u_shaped=u_shaped,
+            meeting=meeting,
             start_s=group.start_s,
         )
         for name, group in scenario.groups.items()

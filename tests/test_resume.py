@@ -14,7 +14,7 @@ from worlds import ACCESS, FAST, clients, coded, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
-from sfsim.codec import FrequencyAware, Qsgd, RandTopK
+from sfsim.codec import ChannelAdaptive, Qsgd, RandTopK
 from sfsim.device import Variation
 from sfsim.learning.declarations import Sgd
 from sfsim.network.cell import Cellular
@@ -40,7 +40,7 @@ LOSSY = Codecs(
     client_model_down=DELTA,
 )
 # Codecs with something to remember, or to keep until the gradient is back.
-SHELF = Codecs(smashed_up=FrequencyAware(), gradient_down=FrequencyAware(normalise=True))
+SHELF = Codecs(smashed_up=ChannelAdaptive(), gradient_down=ChannelAdaptive())
 
 EVERY_INSTANT = "SFSIM_TEST_EVERY_INSTANT" in os.environ  # two minutes
 U_SHAPED = ("conv1", "conv3")

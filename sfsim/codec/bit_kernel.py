@@ -57,6 +57,47 @@ def get(data: Any, register: Any, held: Any, at: Any, bits: Any) -> tuple[Any, A
     return value, register, held, at
 
 
+@numba.njit(cache=True, inline="always")
+def put_codes(
+    out: Any, register: Any, used: Any, at: Any, codes: Any, count: Any, bits: Any
+) -> tuple[Any, Any, Any]:
+    """Append `count` codes of 1 to 8 bits each, four at a time."""
+    b = np.uint64(bits)
+    i = 0
+    while i + 4 <= count:
+        four = np.uint64(codes[i])
+        four = (four << b) | np.uint64(codes[i + 1])
+        four = (four << b) | np.uint64(codes[i + 2])
+        four = (four << b) | np.uint64(codes[i + 3])
+        register, used, at = put(out, register, used, at, four, 4 * bits)
+        i += 4
+    while i < count:
+        register, used, at = put(out, register, used, at, codes[i], bits)
+        i += 1
+    return register, used, at
+
+
+@numba.njit(cache=True, inline="always")
+def get_codes(
+    data: Any, register: Any, held: Any, at: Any, codes: Any, count: Any, bits: Any
+) -> tuple[Any, Any, Any]:
+    """Take `count` codes of 1 to 8 bits each."""
+    b, mask = np.uint64(bits), (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    i = 0
+    while i + 4 <= count:
+        four, register, held, at = get(data, register, held, at, 4 * bits)
+        codes[i] = (four >> (np.uint64(3) * b)) & mask
+        codes[i + 1] = (four >> (np.uint64(2) * b)) & mask
+        codes[i + 2] = (four >> b) & mask
+        codes[i + 3] = four & mask
+        i += 4
+    while i < count:
+        code, register, held, at = get(data, register, held, at, bits)
+        codes[i] = code
+        i += 1
+    return register, held, at
+
+
 @numba.njit(cache=True, nogil=True)
 def _pack(values: Any, bits: Any, out: Any) -> None:
     register, used, at = np.uint64(0), 0, 0

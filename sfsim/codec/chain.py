@@ -9,22 +9,15 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from sfsim.codec.base import Codec, Coded, GradientPlace, Memory
-from sfsim.codec.cast import Cast
 from sfsim.codec.frame import Buffer, Frame, join, split
-from sfsim.codec.frequency_aware import FrequencyAware
-from sfsim.codec.mask_encoded import MaskEncoded
-from sfsim.codec.qsgd import Qsgd
-from sfsim.codec.randtopk import RandTopK
-from sfsim.codec.topk import TopK
-from sfsim.codec.uniform import Uniform
-from sfsim.codec.zeros import Zeros
+from sfsim.codec.plain import AnyPlain
 from sfsim.codec.zstd import Zstd
 from sfsim.cost import Cost
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import CodecError
 
 AnyStage = Annotated[
-    Cast | Uniform | Qsgd | TopK | RandTopK | MaskEncoded | Zeros | FrequencyAware | Zstd,
+    AnyPlain | Zstd,
     Field(discriminator="kind"),
 ]
 """What may stand in a chain: a tensor codec first, byte stages behind it."""
@@ -78,6 +71,15 @@ class Chain(Codec):
 
     def support(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> NDArray[np.int64]:
         return self._tensor.support(parts, shape)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        self._tensor.check_shape(shape)
+
+    def max_bytes(self, shape: tuple[int, ...]) -> int:
+        return self._tensor.max_bytes(shape)
+
+    def correct_cost(self, numel: int) -> Cost:
+        return self._tensor.correct_cost(numel)
 
     def correct(self, gradient: NDArray[Any], kept: NDArray[Any] | None) -> NDArray[Any]:
         return self._tensor.correct(gradient, kept)

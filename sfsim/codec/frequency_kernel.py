@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sfsim.codec.bit_kernel import flush, get, put
+from sfsim.codec.bit_kernel import flush, get_codes, put_codes
 
 LONGEST = 128  # Longer axes are transformed by scipy's fast algorithm.
 
@@ -256,8 +256,7 @@ def quantise(s: Any, cuts: Any, ranges: Any, scale: Any, out: Any) -> int:
             row, count = s[p, start:end], end - start
             for i in range(count):
                 codes[i] = np.uint8(min(max(np.rint((row[i] / scale - low) * top / span), 0.0), top))
-            for i in range(count):
-                register, used, at = put(out, register, used, at, codes[i], bits)
+            register, used, at = put_codes(out, register, used, at, codes, count, bits)
     return flush(out, register, used, at)
 
 
@@ -266,7 +265,7 @@ def dequantise(data: Any, cuts: Any, ranges: Any, scale: Any, s: Any) -> None:
     """Undo `quantise`: fill `s` (P, n) with coefficients."""
     planes, n = s.shape
     register, held, at = np.uint64(0), 0, 0
-    codes = np.empty(n, np.float64)
+    codes = np.empty(n, np.uint8)
     for p in range(planes):
         row = s[p]
         if cuts[p, 0] == 0:
@@ -282,8 +281,6 @@ def dequantise(data: Any, cuts: Any, ranges: Any, scale: Any, s: Any) -> None:
             top = np.float64((1 << bits) - 1)
             span = high - low
             target, count = row[start:end], end - start
-            for i in range(count):
-                value, register, held, at = get(data, register, held, at, bits)
-                codes[i] = np.float64(value)
+            register, held, at = get_codes(data, register, held, at, codes, count, bits)
             for i in range(count):
                 target[i] = (low + codes[i] * span / top) * scale
