@@ -360,7 +360,7 @@ def test_what_the_page_says_beside_its_pictures(tmp_path: Path) -> None:
         ("train loss", "0.7667", "0.575"),
     ]
     energy = energy_table(run)
-    assert energy.rows[0][0] == "pi" and energy.rows[-1][0] == "all"
+    assert energy.rows[0][0] == "laptop" and energy.rows[-1][0] == "all"
     work = run.computations.groupby("party")["joules"].sum()
     assert [row[1] for row in energy.rows[:-1]] == [f"{work[row[0]]:.4g} J" for row in energy.rows[:-1]]
     coding = run.computations[run.computations["phase"].isin(("encode", "decode"))]["joules"].sum()

@@ -124,7 +124,7 @@ def energy_table(result: "Result") -> Table:
         return Table("Energy", (), [])
     coding = spent[[phase for phase in ("encode", "decode") if phase in spent]].sum(axis=1)
     total = spent.sum(axis=1)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (str(party), f"{total[party]:.4g} J", f"{coding[party]:.4g} J")
         for party in sorted(total.index, key=lambda party: -total[party])
     ]
