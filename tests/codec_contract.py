@@ -5,6 +5,7 @@ Test files list codecs and tensors only; the rules are here (and in words in `sf
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 import sfsim.codec
 from sfsim import seeds
-from sfsim.codec import Codec, Learned
+from sfsim.codec import Codec, Learned, ProductQuantization
 from sfsim.codec.frame import Frame
 from sfsim.codec.selecting import count_kept
 from sfsim.errors import CodecError
@@ -22,6 +23,12 @@ CATALOGUE = Path(__file__).resolve().parents[1] / "codecs"
 EVERY_ENTRY = {path.stem: sfsim.codec.load(path) for path in sorted(CATALOGUE.glob("*.toml"))}
 # Learned codecs code with weights, not by their declaration alone: tests/test_learned_*.py.
 ENTRIES = {stem: codec for stem, codec in EVERY_ENTRY.items() if not isinstance(codec, Learned)}
+# The pieces of a sample divide its size, and the tensors here are of all sizes: one piece, which the batch shares.
+ENTRIES |= {
+    stem: replace(codec, subvectors=1, centroids=3)
+    for stem, codec in ENTRIES.items()
+    if isinstance(codec, ProductQuantization)
+}
 
 
 def rng() -> np.random.Generator:
@@ -112,6 +119,8 @@ def error_bound(codec: Codec, x: np.ndarray) -> np.ndarray:
         return np.minimum(size, np.sort(size, axis=None)[::-1][:k].min(initial=np.inf)) + half_step
     if codec.kind == "channel-adaptive":
         return (x.max(initial=-np.inf) - x.min(initial=np.inf)) / 2 / (2**codec.min_bits - 1) + half_step
+    if codec.kind == "product-quantization":
+        return x.max(initial=-np.inf) - x.min(initial=np.inf) + half_step
     if codec.kind == "frequency-aware":
         # A transform is a rotation: a coefficient's half step may gather on one element, or spread.
         whole = np.sqrt(np.square(x).sum()) if x.size else 0.0
@@ -133,7 +142,9 @@ def check_size(codec: Codec, x: np.ndarray) -> None:
     frame = Frame.unpack(encoded.payload, codec.kind, codec.wire_parts, codec.signature)
     parts = sum(len(part) for part in frame.parts)
     # Pieces that each fill their last byte: the mask and its signs; parts.
-    spare = {"mask-encoded": 1, "frequency-aware": 2, "channel-adaptive": 2}.get(codec.kind, 0)
+    spare = {"mask-encoded": 1, "frequency-aware": 2, "channel-adaptive": 2, "product-quantization": 1}.get(
+        codec.kind, 0
+    )
     told = codec.explain(encoded.payload)
     assert told["estimated_bits"] == encoded.estimated_bits
     assert told["parts"] == [len(part) for part in frame.parts] and told["shape"] == list(x.shape)

@@ -19,6 +19,7 @@ from synthetic_run import run_directory
 from sfsim import __version__, simulation
 from sfsim.__main__ import main
 from sfsim.errors import SimulationError
+from sfsim.report import page
 from sfsim.results import Progress, Result
 from sfsim.scenario import load
 
@@ -51,6 +52,12 @@ def sfsim(
         return Said(exit_.value.code or 0, printed.out, printed.err)  # type: ignore[arg-type]
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def no_pictures_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the pictures of pages, which take seconds and are looked at in test_report.py."""
+    monkeypatch.setattr(page, "_image", lambda picture: "")
 
 
 @pytest.fixture

@@ -7,18 +7,26 @@ import pytest
 from worlds import clients, scenario
 
 import sfsim
-from sfsim.codec import load
+from sfsim.codec import ProductQuantization, load
+from sfsim.errors import ConfigError
 from sfsim.network.declarations import Link
 from sfsim.scenario import Codecs
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "codecs"
 SLOW = Link(rate_bps=3e5, latency_s=0.1)
 # Smashed data, and the gradient that comes back.
-PAIRS = {"sl-fac": "sl-fac-gradient", "sl-fac-light": "sl-fac-gradient", "sl-acc": "sl-acc"}
+PAIRS = {
+    "sl-fac": "sl-fac-gradient",
+    "sl-fac-light": "sl-fac-gradient",
+    "sl-acc": "sl-acc",
+    "fedlite": "int8",
+}
 
 
 def codecs(smashed: str, u_shaped: bool) -> Codecs:
     forward, back = (load(CATALOGUE / f"{name}.toml") for name in (smashed, PAIRS[smashed]))
+    if isinstance(forward, ProductQuantization):
+        forward = replace(forward, subvectors=16, centroids=4)  # of samples of 64 values and 32
     more = {"smashed_down": forward, "gradient_up": back} if u_shaped else {}
     return Codecs(smashed_up=forward, gradient_down=back, **more)  # type: ignore[arg-type]
 
@@ -46,3 +54,10 @@ def test_a_run(name: str, u_shaped: bool, tmp_path: Path) -> None:
     again = sfsim.retime(result.directory, there, out=tmp_path / "again")
     assert again.end_s > result.end_s
     assert sorted(again.messages["payload_crc32"]) == sorted(messages["payload_crc32"])
+
+
+def test_what_cannot_be_encoded_is_refused_before_training(tmp_path: Path) -> None:
+    declared = scenario(codecs=Codecs(smashed_up=ProductQuantization(subvectors=7, centroids=2)))
+    with pytest.raises(ConfigError, match=r"\[codecs\] smashed_up.*cannot be cut into 7 equal subvectors"):
+        sfsim.run(declared, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

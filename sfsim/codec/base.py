@@ -235,6 +235,14 @@ class Codec:
         """Return `gradient_support` of parts; for codecs whose gradient lives there."""
         raise NotImplementedError
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise CodecError for a shape that this codec cannot encode in training; most take any."""
+
+    def max_bytes(self, shape: tuple[int, ...]) -> int:
+        """Return a bound on the parts of a tensor of this shape, with their lengths."""
+        # 16 bytes an element: float32 end points for each, and 16 bits.
+        return 64 + 16 * math.prod(shape)
+
     def facts(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return what `explain` tells of this kind of codec alone."""
         return {}
@@ -313,9 +321,8 @@ class Codec:
         frame = Frame.unpack(payload, self.kind, self.wire_parts, self.signature)
         if frame.dtype is None or frame.dtype.kind != "f":
             raise CodecError(f"payload holds {frame.dtype}, expected a float tensor")
-        # No codec's parts are larger than 16 bytes an element (float32 end points for each, and 16 bits).
-        max_bytes = 64 + 16 * math.prod(frame.shape)
-        return dataclasses.replace(frame, parts=self.expand(frame.parts, max_bytes, self.num_parts))
+        expanded = self.expand(frame.parts, self.max_bytes(frame.shape), self.num_parts)
+        return dataclasses.replace(frame, parts=expanded)
 
 
 def _parameters(declared: Any) -> dict[str, Any]:

@@ -72,6 +72,15 @@ class Chain(Codec):
     def support(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> NDArray[np.int64]:
         return self._tensor.support(parts, shape)
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        self._tensor.check_shape(shape)
+
+    def max_bytes(self, shape: tuple[int, ...]) -> int:
+        return self._tensor.max_bytes(shape)
+
+    def correct_cost(self, numel: int) -> Cost:
+        return self._tensor.correct_cost(numel)
+
     def correct(self, gradient: NDArray[Any], kept: NDArray[Any] | None) -> NDArray[Any]:
         return self._tensor.correct(gradient, kept)
 

@@ -12,6 +12,7 @@ from sfsim.channel.survey import pieces
 from sfsim.codec import Learned
 from sfsim.network.declarations import Link
 from sfsim.scenario.cells import access, why_unicast
+from sfsim.scenario.networks import GraphML
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -54,7 +55,13 @@ def _file_remarks(scenario: "Scenario") -> list[str]:
     """What was done to the rows of traces and latency matrices, each file's once."""
     parts = (scenario.clients, scenario.main_server, scenario.fed_server, scenario.topology)
     notes = (note for file in _files(parts) for note in file.notes())
-    return list(dict.fromkeys(notes))
+    lines = list(dict.fromkeys(notes))
+    if isinstance(scenario.topology, GraphML):
+        from sfsim.scenario.graph import build_graph  # which imports networkx
+
+        name = scenario.topology.path.name
+        lines += [f"{name}: {note}" for note in build_graph(scenario)[0].graph["notes"]]
+    return lines
 
 
 def _files(value: Any) -> Iterator[Trace | RttMatrixLatency]:
