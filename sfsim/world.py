@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sfsim.scenario import Scenario
     from sfsim.workload.work import Workload
 
+_SATURATED = "values were beyond its range and sent as its largest number"
 _PROTOCOLS = {"sl": "sl", "splitfed-v1": "splitfed_v1", "splitfed-v2": "splitfed_v2"}
 
 
@@ -236,8 +237,13 @@ def notes(scenario: Scenario, world: World) -> list[str]:
     """What a reader of the results must know: effects that were configured and never happened."""
     lines = scenario.remarks()
     for slot, count in world.workload.saturated().items():
-        lines.append(f"codec {slot}: {count:,} values were beyond its range and sent as its largest number")
+        lines.append(f"codec {slot}: {count:,} {_SATURATED}")
     return lines + clock_notes(scenario, world.ledger)
+
+
+def is_saturation_note(note: str) -> bool:
+    """Return whether a note tells of values beyond a codec's range, which is so on every network."""
+    return note.endswith(_SATURATED)
 
 
 def clock_notes(scenario: Scenario, ledger: Ledger) -> list[str]:
