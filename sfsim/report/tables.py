@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sfsim.names import shown
 from sfsim.report.delays import where_time_went
 from sfsim.report.style import engineering
 
@@ -24,12 +25,12 @@ class Table:
 
 def labels(results: Sequence["Result"]) -> list[str]:
     """Return a short name per run: the scenario's, or the directory's where scenarios share a name."""
-    names = [result.name for result in results]
+    names = [shown(result.name) for result in results]
     if len(set(names)) == len(names):
         return names
     directories = [result.directory.resolve() for result in results]
-    short = [directory.name for directory in directories]
-    return short if len(set(short)) == len(short) else [str(directory) for directory in directories]
+    short = [shown(directory.name) for directory in directories]
+    return short if len(set(short)) == len(short) else [shown(str(directory)) for directory in directories]
 
 
 def seconds(time_s: float) -> str:
