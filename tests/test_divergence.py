@@ -8,10 +8,13 @@ import pytest
 from worlds import clients, scenario
 
 import sfsim
+from sfsim.errors import ConfigError
 from sfsim.learning.declarations import Cnn, Sgd
 from sfsim.ledger import EvaluationRecord
+from sfsim.preview import preview
 from sfsim.report.tables import compare_table, outcome
 from sfsim.results import LOSS_BOUND, divergence, first_divergence
+from sfsim.scenario import Target
 
 
 def measured(metric: str, value: float, client: str = "") -> EvaluationRecord:
@@ -64,3 +67,23 @@ def test_a_retimed_run_says_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     there = replace(declared, clients=clients(2, start_s=1.0))
     retimed = sfsim.retime(result.directory, there, out=tmp_path / "there")
     assert [n for n in retimed.notes if "diverged" in n] == [n for n in result.notes if "diverged" in n] != []
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        (
+            {"target": Target(metric="accuracy", value=0.5)},
+            "validation_fraction: found 0.001, which leaves no",
+        ),
+        ({"aggregate": "best-validation"}, "validation_fraction: found 0.001, which leaves no"),
+    ],
+)
+def test_a_split_that_is_needed_and_empty_is_refused_before_training(
+    changes, place: str, tmp_path: Path
+) -> None:
+    declared = scenario(**({"validation_fraction": 0.001} | changes))
+    with pytest.raises(ConfigError, match=place):
+        preview(declared)
+    with pytest.raises(ConfigError, match=place):
+        sfsim.run(declared, out=tmp_path / "run")
