@@ -213,7 +213,7 @@ def _check_splits(scenario: Scenario, dataset: Dataset) -> None:
     if not len(dataset.validation) and (scenario.target or scenario.aggregate == "best-validation"):
         raise ConfigError(
             "validation_fraction",
-            f"{scenario.validation_fraction:g}, which leaves no validation example beside {len(dataset.train):,} to train on",
+            f"no validation example beside {len(dataset.train):,} to train on",
             f"a share that leaves some, because the {asks} the validation split",
         )
 
