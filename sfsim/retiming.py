@@ -14,7 +14,7 @@ from sfsim import __version__
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import Ledger
-from sfsim.results import Result, claim, write
+from sfsim.results import Result, claim, first_divergence, write
 from sfsim.scenario import Scenario, scenario_hash
 
 # What decides the clock and nothing else.
@@ -88,6 +88,7 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
             f"retimed: the run reached its target after round {scenario.global_rounds} of {before.global_rounds}, "
             "so this is a run of as many rounds"
         )
+    notes += filter(None, [first_divergence(ledger.evaluations)])
     notes += scenario.remarks() + [note for note in result.notes if worlds.is_saturation_note(note)]
     environment = {**result.environment, "wall_s": perf_counter() - started_s, "jobs": 1}
     return Result(

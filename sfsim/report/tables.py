@@ -72,7 +72,10 @@ def outcome(result: "Result") -> str:
         return verdict(result.time_to(), result.metric)
     if result.evaluations.empty:
         return "nothing was evaluated"
-    return f"no target; best {result.metric} {result.best():.4g}"
+    end = "; diverged" * result.diverged
+    if (result.evaluations["split"] == "validation").any():
+        return f"no target; best {result.metric} {result.best():.4g}{end}"
+    return f"no target and no validation split{end}; the results table has the other splits"
 
 
 def bytes_table(result: "Result") -> Table:
@@ -236,7 +239,7 @@ def compare_table(results: Sequence["Result"]) -> Table:
     """Return one row per run: codecs, time to its target, best value, bytes, simulated seconds."""
     rows: list[tuple[str, ...]] = []
     for result, label in zip(results, labels(results), strict=True):
-        measured = not result.evaluations.empty
+        measured = bool((result.evaluations["split"] == "validation").any())
         reached = result.time_to() if measured and result.summary["target"] else None
         if reached is None:
             time = "no target"
@@ -245,7 +248,7 @@ def compare_table(results: Sequence["Result"]) -> Table:
         else:
             time = f"{seconds(reached.time_s)} ({result.metric} {reached.target:.4g})"
         sent = result.summary["wire_bytes"]
-        best = f"{result.best():.4g}" if measured else "-"
+        best = (f"{result.best():.4g}" if measured else "-") + ", diverged" * result.diverged
         up, down = engineering(sent["up"], "B"), engineering(sent["down"], "B")
         rows.append((label, codecs(result), time, best, up, down, seconds(result.end_s)))
     head = ("run", "codecs", "time to target", "best", "bytes up", "bytes down", "simulated")
