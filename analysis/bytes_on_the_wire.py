@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sfsim.console import script
-from sfsim.report.style import COLOURS, figure, save
+from sfsim.report.style import COLOURS, figure, label, save
 from sfsim.report.tables import labels
 from sfsim.results import Result, find_runs
 
@@ -27,11 +27,11 @@ SIZES = ["raw_bytes", "payload_bytes", "label_bytes", "wire_bytes", "lost_bytes"
 def table(results: Sequence[Result]) -> pd.DataFrame:
     """Return one row per run, kind, direction and codec, with messages, bytes and resent packets."""
     parts = []
-    for result, label in zip(results, labels(results), strict=True):
+    for result, name in zip(results, labels(results), strict=True):
         groups = result.messages.groupby(["kind", "direction", "codec"], sort=False)
         sums = groups[[*SIZES, "retransmissions"]].sum()
         sums.insert(0, "messages", groups.size())
-        parts.append(sums.reset_index().assign(run=label))
+        parts.append(sums.reset_index().assign(run=name))
     rows = pd.concat(parts, ignore_index=True)
     return rows[["run", *(column for column in rows.columns if column != "run")]]
 
@@ -50,8 +50,11 @@ def draw(rows: pd.DataFrame) -> "Figure":
             widths = sums.loc[runs, part].to_numpy(dtype=float)
             # Fourteen parts can be told apart: seven colours, plain and hatched.
             hatch = "//" if i >= len(COLOURS) else None
-            ax.barh(runs, widths, left=left, color=COLOURS[i % len(COLOURS)], hatch=hatch, label=part)
+            ax.barh(
+                range(len(runs)), widths, left=left, color=COLOURS[i % len(COLOURS)], hatch=hatch, label=part
+            )
             left += widths
+        ax.set_yticks(range(len(runs)), [label(run) for run in runs])
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_formatter(EngFormatter(unit="B"))

@@ -14,7 +14,7 @@ from sfsim import __version__
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import Ledger
-from sfsim.results import Result, claim, write
+from sfsim.results import Result, claim, first_divergence, write
 from sfsim.scenario import Scenario, scenario_hash
 
 # What decides the clock and nothing else.
@@ -46,6 +46,8 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     ConfigError
         The learning depends on the clock: asynchronous order, datagrams that may be lost, SL with learned codecs; or
         the clients are others.
+    NetworkError
+        Over the other network a message loses bytes for good: a direct run would learn from the rest, or stop.
 
     Examples
     --------
@@ -62,8 +64,13 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     scenario = _over(before, over, result)
     digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
     directory = claim(None if out is None else Path(out), scenario.name, digest)
-    tables = (result.computations, result.messages, result.evaluations)
-    workload = RecordedWorkload(*(table.itertuples(index=False) for table in tables))
+    workload = RecordedWorkload(
+        result.computations.itertuples(index=False),
+        result.messages.itertuples(index=False),
+        result.evaluations.itertuples(index=False),
+        scenario.codec_training.update_codec,
+        scenario.codecs.client_model_down,
+    )
     env, ledger = Clock(), Ledger()
     network = worlds.network_of(scenario, env, ledger)
     target, goal, ended = scenario.target, goal_of(scenario), env.event()
@@ -76,6 +83,13 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     network.finish()
     network.check_conservation()
     notes = [f"retimed: learnt in {Path(run).name} ({result.summary['scenario_hash']}), on another network"]
+    if scenario.global_rounds < before.global_rounds:
+        notes.append(
+            f"retimed: the run reached its target after round {scenario.global_rounds} of {before.global_rounds}, "
+            "so this is a run of as many rounds"
+        )
+    notes += filter(None, [first_divergence(ledger.evaluations)])
+    notes += scenario.remarks() + [note for note in result.notes if worlds.is_saturation_note(note)]
     environment = {**result.environment, "wall_s": perf_counter() - started_s, "jobs": 1}
     return Result(
         write(
@@ -125,5 +139,11 @@ def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:
     if result.evaluations["value"].isna().any():
         raise ResultsError(f"{result.directory}: diverged; there is nothing to retime")
     rounds = int(result.evaluations["round"].max())
+    if rounds < before.global_rounds and before.gradient_gate is not None:
+        raise ConfigError(
+            "gradient_gate",
+            f"a gate in a run that stopped after {rounds} of {before.global_rounds} rounds",
+            "a run of all its rounds, because a gate opens by the share of them that is over",
+        )
     seeds = replace(before.seeds, network=over.seeds.network)
     return replace(before, seed=seeds, global_rounds=rounds, **{key: getattr(over, key) for key in TIMING})

@@ -21,7 +21,7 @@ from sfsim.declaration import validate
 from sfsim.errors import ConfigError, DataError, Diverged, ResultsError, SfsimError, SimulationError
 from sfsim.interruption import Interrupted
 from sfsim.ledger import EvaluationRecord
-from sfsim.results import Progress, Result, claim, write
+from sfsim.results import Progress, Result, claim, first_divergence, write
 from sfsim.resuming import find, open_folder
 from sfsim.scenario import Scenario, scenario_hash
 from sfsim.workload.recording import OutOfStep
@@ -250,6 +250,8 @@ def _simulate(scenario: Scenario, world: World) -> list[str]:
         split = "validation" if len(world.workload.setting.dataset.validation) else "test"
         nan = EvaluationRecord(error.round, world.env.now, split, "on", metric_of(scenario), math.nan, "")
         world.ledger.evaluations.append(nan)
+    else:
+        notes += filter(None, [first_divergence(world.ledger.evaluations)])
     if world.recorder:
         world.recorder.check_end()
     world.network.finish()

@@ -19,6 +19,7 @@ from synthetic_run import run_directory
 from sfsim import __version__, simulation
 from sfsim.__main__ import main
 from sfsim.errors import SimulationError
+from sfsim.report import page
 from sfsim.results import Progress, Result
 from sfsim.scenario import load
 
@@ -51,6 +52,12 @@ def sfsim(
         return Said(exit_.value.code or 0, printed.out, printed.err)  # type: ignore[arg-type]
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def no_pictures_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the pictures of pages, which take seconds and are looked at in test_report.py."""
+    monkeypatch.setattr(page, "_image", lambda picture: "")
 
 
 @pytest.fixture
@@ -182,6 +189,21 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(
 def test_a_missing_scenario(sfsim: Callable[..., Said]) -> None:
     said = sfsim("run", "quikstart.toml")
     assert said == Said(2, "", "error: quikstart.toml: found no such file, expected a TOML file\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (("show", "channel", "lte-pedestrain"), "channels/lte-pedestrian.toml"),
+        (("codec", "encode", "x.npy", "--out", "y", "--codec", "int8"), "codecs/int8.toml"),
+    ],
+)
+def test_a_bare_name_is_told_the_file_of_the_catalogue(
+    sfsim: Callable[..., Said], arguments: tuple[str, ...], file: str
+) -> None:
+    said = sfsim(*arguments)
+    assert said.code == 2 and "found no such file, expected a TOML file. Did you mean '" in said.err
+    assert said.err.endswith(f"{file}'?\n")
 
 
 def test_require_target_needs_a_target(sfsim: Callable[..., Said], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from interrupted import files, pointer
 from worlds import scenario
 
 import sfsim
-from sfsim import interruption, simulation
+from sfsim import console, interruption, simulation, study
 from sfsim.__main__ import main
 from sfsim.interruption import Interrupted, handled
 from sfsim.results import Progress
@@ -67,6 +67,29 @@ def test_without_checkpoints_it_ends_at_once(tmp_path: Path) -> None:
         sfsim.run(TRIAL, out=tmp_path / "run", progress=kills(signal.SIGINT, 1), checkpoint_share=0)
     assert str(stopped.value) == "interrupted before anything was saved; start it again"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_study_ends_its_processes_and_says_that_it_can_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Child:
+        ended = False
+
+        def terminate(self) -> None:
+            self.ended = True
+
+    def interrupted(_: object) -> Iterator[object]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield
+
+    child = Child()
+    monkeypatch.setattr(study.multiprocessing, "active_children", lambda: [child])
+    monkeypatch.setattr(study, "as_completed", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        console.script(lambda: study.run([]))
+    assert exit_.value.code == 143 and child.ended
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "interrupted; finished runs are kept, start the study again to go on"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -82,7 +82,7 @@ def test_figures_and_page_show_a_name_as_it_is(tmp_path: Path, monkeypatch: pyte
     drawing = accuracy_over_time([one, other])
     (legend,) = drawing.legends
     said = [text.get_text() for text in legend.get_texts()]
-    assert len(said) == 4 and said[0].strip() == "_<i>$a$ $\\x00, codec on" and max(map(len, said)) < 50
+    assert len(said) == 5 and said[0].strip() == "_<i>$a$ $\\x00, codec on" and max(map(len, said)) < 50
     names = [label.get_text().strip() for label in delays([one]).axes[0].get_yticklabels()]
     assert {"$x_1$ $", "_hidden", "\\x1b[2J\\x00"} <= set(names) and max(map(len, names)) <= 33
     for figure in (drawing, delays([one]), client_timelines(one)):

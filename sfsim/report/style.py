@@ -1,8 +1,9 @@
 """How every picture looks: colours that colour-blind readers can tell apart, units on every axis."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ PART_COLOURS = {
 #: One colour, marker and line per run or kind; the marker tells what the colour cannot.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":")
+
+WIDE, NARROW = 10.0, 4.2  # inches: for a desk, for a telephone
 
 _RC = {
     "font.size": 10.0,
@@ -97,14 +101,40 @@ def save(drawing: "Figure", file: Any, kind: str) -> None:
         drawing.savefig(file, format=kind, dpi=150, metadata={dated: None} if dated else None)
 
 
-def label(name: str) -> str:
+def label(name: str, longest: int = 32) -> str:
     """Return a name as it may stand at an axis or in a legend, where matplotlib hides what begins with "_".
 
     >>> label("_pi"), len(label("x" * 5000))
     ('\u2009_pi', 32)
     """
-    text = shown(name, 32)
+    text = shown(name, longest)
     return f"\u2009{text}" if text.startswith("_") else text
+
+
+def looks() -> Iterator[dict[str, Any]]:
+    """Yield colour, marker and line of one run after another, different for as many as can be told apart.
+
+    >>> from itertools import islice
+    >>> len({tuple(look.values()) for look in islice(looks(), 28)})
+    28
+    """
+    for number in count():
+        turn = number // len(COLOURS)
+        yield {
+            "color": COLOURS[number % len(COLOURS)],
+            "marker": MARKERS[(number + turn) % len(MARKERS)],
+            "linestyle": _LINES[turn % len(_LINES)],
+        }
+
+
+def legend(drawing: "Figure", handles: Sequence[Any], names: Sequence[str], where: str = "lower") -> None:
+    """Put a legend above or below all panels, in as many columns as the width holds."""
+    if not handles:
+        return
+    character_in = 0.075  # of the legend's font, on average
+    widest_in = 0.6 + character_in * max(len(name) for name in names)
+    columns = max(1, int(drawing.get_figwidth() / widest_in))
+    drawing.legend(handles, names, loc=f"outside {where} center", ncols=min(columns, len(names)))
 
 
 def log_labels(axis: Any) -> None:

@@ -3,11 +3,13 @@
 import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.errors import ConfigError, ResultsError
+from sfsim.results.divergence import first_divergence
 from sfsim.results.target import TimeToTarget, time_to
 
 if TYPE_CHECKING:
@@ -155,7 +157,13 @@ class Result:
         if relative_to is not None:
             value *= Result(relative_to).best(metric)
         rows = self._measured(metric)
-        return time_to(rows["time_s"].tolist(), rows["round"].tolist(), rows["value"].tolist(), value, hold)
+        found = time_to(rows["time_s"].tolist(), rows["round"].tolist(), rows["value"].tolist(), value, hold)
+        return replace(found, diverged=found.diverged or self.diverged)
+
+    @cached_property
+    def diverged(self) -> bool:
+        """Whether training came to nothing at any evaluation (`sfsim.results.divergence`)."""
+        return bool(first_divergence(self.evaluations.itertuples(index=False)))
 
     def best(self, metric: str | None = None) -> float:
         """Return the best value of `metric` on the validation split with the codec on (NaN: none)."""
