@@ -10,6 +10,9 @@ from sfsim.codec import bits as packing
 from sfsim.codec.frame import Buffer
 from sfsim.errors import CodecError
 
+_MANY = 1 << 16  # elements from which a sample pays
+_SAMPLE = 1 << 14
+
 
 def count_kept(fraction: float, numel: int) -> int:
     """Return ``floor(fraction * numel)``, at least 1 of a tensor that is not empty.
@@ -32,10 +35,33 @@ def largest(magnitudes: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         return np.arange(k)
     # Floats that are not negative are ordered like their bits, and integers are selected faster.
     order = magnitudes.view(np.uint32)
-    threshold = np.partition(order, n - k)[n - k]
+    near = _candidates(order, k)
+    if near.size:
+        order = order[near]
+    threshold = np.partition(order, order.size - k)[order.size - k]
     above = np.flatnonzero(order > threshold)
     tied = np.flatnonzero(order == threshold)[: k - above.size]
-    return np.sort(np.concatenate((above, tied)), kind="stable")
+    found = np.sort(np.concatenate((above, tied)), kind="stable")
+    return near[found] if near.size else found
+
+
+def _candidates(order: NDArray[np.uint32], k: int) -> NDArray[np.int64]:
+    """Return indices, ascending, that surely hold the `k` largest of many, and few others; none where it cannot.
+
+    They are at least a pivot that a sample puts a little below the k-th largest; if they are fewer than k, the sample
+    has misled.
+    """
+    n = order.size
+    if n < _MANY or k > n // 8:
+        return np.zeros(0, np.int64)
+    from sfsim.codec import kernels
+
+    sample = order[:: n // _SAMPLE]
+    expected = sample.size * k / n
+    rank = max(0, sample.size - 1 - int(expected + 4 * math.sqrt(expected) + 4))
+    out = np.empty(n, np.int64)
+    count = kernels.at_least(order, np.partition(sample, rank)[rank], out)
+    return out[: count if count >= k else 0]
 
 
 def index_bits(numel: int) -> int:
