@@ -191,6 +191,21 @@ def test_a_missing_scenario(sfsim: Callable[..., Said]) -> None:
     assert said == Said(2, "", "error: quikstart.toml: found no such file, expected a TOML file\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (("show", "channel", "lte-pedestrain"), "channels/lte-pedestrian.toml"),
+        (("codec", "encode", "x.npy", "--out", "y", "--codec", "int8"), "codecs/int8.toml"),
+    ],
+)
+def test_a_bare_name_is_told_the_file_of_the_catalogue(
+    sfsim: Callable[..., Said], arguments: tuple[str, ...], file: str
+) -> None:
+    said = sfsim(*arguments)
+    assert said.code == 2 and "found no such file, expected a TOML file. Did you mean '" in said.err
+    assert said.err.endswith(f"{file}'?\n")
+
+
 def test_require_target_needs_a_target(sfsim: Callable[..., Said], tmp_path: Path) -> None:
     text = Path(QUICKSTART).read_text().replace('"devices/', f'"{ROOT}/scenarios/devices/')
     text = text.replace('"../codecs/', f'"{ROOT}/codecs/')

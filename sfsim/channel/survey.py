@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sfsim.channel.catalogue import parse_either
+from sfsim.channel.catalogue import AnyChannel, AnyLoss, parse_either
 from sfsim.channel.loss import Loss
 from sfsim.channel.realisation import Channel, Realisation
 from sfsim.channel.trace import Trace
@@ -101,7 +101,7 @@ def _figures(found: "ChannelSurvey | LossSurvey") -> dict[str, Any]:
 
 def load_either(path: Path) -> Channel | Loss:
     """Read a channel or a law of loss, whichever the file's ``kind`` says."""
-    return parse_either(read_toml(path), str(path), path.parent)
+    return parse_either(read_toml(path, AnyChannel | AnyLoss), str(path), path.parent)
 
 
 def survey(channel: Channel, seconds: float | None, seed: int) -> ChannelSurvey:
