@@ -65,10 +65,8 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     before: Scenario = validate(Scenario, result.scenario, f"{run}, scenario.json")
     scenario = _over(before, over, result)
     if _has_less_memory(scenario, before):
-        from sfsim.preview import preview
-
         root = os.environ.get("SFSIM_DATA")
-        preview(scenario, None if root is None else Path(root))
+        worlds.untrained(scenario, None if root is None else Path(root))
     digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
     directory = claim(None if out is None else Path(out), scenario.name, digest)
     workload = RecordedWorkload(
