@@ -434,7 +434,7 @@ def test_files_that_are_no_scenarios() -> None:
         load("b.toml")
     for encoding in ("utf-8-sig", "utf-16"):
         Path("b.toml").write_text("seed = 3", encoding=encoding)
-        with pytest.raises(ConfigError, match=r"It begins with a byte order mark: save it as plain UTF-8\.$"):
+        with pytest.raises(ConfigError, match=r"^b\.toml, protocol: found nothing"):  # read past its mark
             load("b.toml")
     Path("b.toml").write_text("")
     with pytest.raises(ConfigError, match=r"^b\.toml, protocol: found nothing, expected 'sl', 'splitfed-v1'"):

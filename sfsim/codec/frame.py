@@ -48,6 +48,11 @@ CODEC_IDS = {
     "cheng-at": 13,
     "hyperprior": 14,
     "mean-scale": 15,
+    "frequency-aware": 16,
+    "channel-adaptive": 17,
+    "feature-wise": 18,
+    "product-quantization": 19,
+    "pcodec": 20,
 }
 # A format that compresses without bound cannot check a size against its payload, so this bounds what a
 # forged header can ask for: 2**27 float32 are 512 MiB, above the largest message of the published systems.

@@ -173,22 +173,20 @@ def negate(codes: Any, full: Any, signs: Any, bits: Any) -> None:
 
 
 @kernel
-def at_least(order: Any, pivot: Any, out: Any) -> int:
-    """Write the indices of the numbers that are at least `pivot`, ascending; return how many."""
-    count, whole = 0, order.size // 16 * 16
+def at_least(bits: Any, pivot: Any, out: Any) -> int:
+    """Write where float32 (as uint32) are at least `pivot` in magnitude, ascending; return how many."""
+    count, whole = 0, bits.size // 16 * 16
     for start in range(0, whole, 16):  # few are: sixteen are passed over by one comparison
         largest = np.uint32(0)
         for i in range(start, start + 16):
-            largest = max(largest, order[i])
+            largest = max(largest, bits[i] & _SIZE)
         if largest >= pivot:
             for i in range(start, start + 16):
-                if order[i] >= pivot:
-                    out[count] = i
-                    count += 1
-    for i in range(whole, order.size):
-        if order[i] >= pivot:
-            out[count] = i
-            count += 1
+                out[count] = i
+                count += np.int64((bits[i] & _SIZE) >= pivot)
+    for i in range(whole, bits.size):
+        out[count] = i
+        count += np.int64((bits[i] & _SIZE) >= pivot)
     return count
 
 

@@ -68,12 +68,12 @@ class MaskEncoded(Codec):
         flat = values.ravel()
         from sfsim.codec import kernels
 
-        magnitudes = np.abs(flat)
-        tops = largest(magnitudes, self._k(x.size))
-        codes = self._codes(flat, magnitudes[tops].min(initial=np.inf))
+        tops = largest(flat, self._k(x.size))
+        codes = self._codes(flat, np.abs(flat[tops]).min(initial=np.inf))
         codes[tops] = self._full
-        signs = np.empty(x.size + 1, np.uint8)
-        signs = signs[: kernels.coded_signs(flat, codes, codes.dtype.type(self._full), signs)]
+        signs = np.empty(x.size + 1 if flat.min(initial=0) < 0 else 0, np.uint8)
+        if signs.size:
+            signs = signs[: kernels.coded_signs(flat, codes, codes.dtype.type(self._full), signs)]
         signs = signs if signs.any() else signs[:0]
         mask = packing.pack(codes, self.mask_bits) + packing.pack(signs, 1)
         estimated = self.estimate_bits(x.size) + signs.size
@@ -102,6 +102,14 @@ class MaskEncoded(Codec):
             )
         out[kept] = tops
         return out.astype(dtype, copy=False).reshape(shape)
+
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        numel = prod(shape)
+        mask_bytes = packing.num_bytes(numel, self.mask_bits)
+        if len(parts[1]) == mask_bytes:
+            return self.estimate_bits(numel)
+        codes = packing.unpack(parts[1][:mask_bytes], numel, self.mask_bits, "mask")
+        return self.estimate_bits(numel) + int(np.count_nonzero((codes != 0) & (codes != self._full)))
 
     def _codes(self, flat: NDArray[np.float32], threshold: np.float32) -> NDArray[np.unsignedinteger]:
         """Return the codes of entries that are not kept; those of kept ones mean nothing."""

@@ -11,7 +11,8 @@ from sfsim.codec.frame import Buffer
 from sfsim.errors import CodecError
 
 _MANY = 1 << 16  # elements from which a sample pays
-_SAMPLE = 1 << 14
+_SAMPLE = 1 << 15
+_MAGNITUDE = np.uint32(0x7FFFFFFF)  # of a float32: all but the sign
 
 
 def count_kept(fraction: float, numel: int) -> int:
@@ -23,45 +24,44 @@ def count_kept(fraction: float, numel: int) -> int:
     return min(numel, max(1, math.floor(fraction * numel + 1e-6)))
 
 
-def largest(magnitudes: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the indices of the `k` largest, ascending; of equal ones the lowest index wins.
+def largest(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the indices of the `k` largest magnitudes, ascending; of equal ones the lowest index wins.
 
     Parameters
     ----------
-    magnitudes : ndarray of float32, shape (n,), none negative
+    values : ndarray of float32, shape (n,), contiguous, none NaN
     """
-    n = magnitudes.size
+    n = values.size
     if k in (0, n):
         return np.arange(k)
     # Floats that are not negative are ordered like their bits, and integers are selected faster.
-    order = magnitudes.view(np.uint32)
-    near = _candidates(order, k)
-    if near.size:
-        order = order[near]
+    bits = values.view(np.uint32)
+    near = _candidates(bits, k)
+    order = (bits if near is None else bits[near]) & _MAGNITUDE
     threshold = np.partition(order, order.size - k)[order.size - k]
     above = np.flatnonzero(order > threshold)
     tied = np.flatnonzero(order == threshold)[: k - above.size]
     found = np.sort(np.concatenate((above, tied)), kind="stable")
-    return near[found] if near.size else found
+    return found if near is None else near[found]
 
 
-def _candidates(order: NDArray[np.uint32], k: int) -> NDArray[np.int64]:
-    """Return indices, ascending, that surely hold the `k` largest of many, and few others; none where it cannot.
+def _candidates(bits: NDArray[np.uint32], k: int) -> NDArray[np.int64] | None:
+    """Return indices, ascending, that surely hold the `k` largest of many, and few others; None where it cannot.
 
     They are at least a pivot that a sample puts a little below the k-th largest; if they are fewer than k, the sample
     has misled.
     """
-    n = order.size
+    n = bits.size
     if n < _MANY or k > n // 8:
-        return np.zeros(0, np.int64)
+        return None
     from sfsim.codec import kernels
 
-    sample = order[:: n // _SAMPLE]
+    sample = bits[:: n // _SAMPLE] & _MAGNITUDE
     expected = sample.size * k / n
     rank = max(0, sample.size - 1 - int(expected + 4 * math.sqrt(expected) + 4))
-    out = np.empty(n, np.int64)
-    count = kernels.at_least(order, np.partition(sample, rank)[rank], out)
-    return out[: count if count >= k else 0]
+    out = np.empty(n + 1, np.int64)
+    count = kernels.at_least(bits, np.partition(sample, rank)[rank], out)
+    return out[:count] if count >= k else None
 
 
 def index_bits(numel: int) -> int:

@@ -92,6 +92,9 @@ class Uniform(Codec):
         kernels.dequantise(codes.reshape(rows), low, (high - low) / self._levels, values)
         return values.astype(dtype, copy=False).reshape(shape)
 
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        return 8.0 * len(parts[0]) + self.bits * prod(shape)
+
     @property
     def _levels(self) -> int:
         return (1 << self.bits) - 1

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from sfsim.declaration.complaint import Loc, Origin, locate, misfit, translate
 from sfsim.declaration.hints import of_name
 from sfsim.errors import ConfigError, did_you_mean
+from sfsim.text import decoded
 
 __all__ = [
     "Loc",
@@ -68,8 +69,7 @@ def read_toml(path: Path, kind: Any = None) -> dict[str, Any]:
     Of a file that is to hold the declaration `kind`, and is named by a bare word, the catalogue knows the likely one.
     """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(decoded(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         error = no_such_file(path, str(path), "a TOML file")
         if kind is not None and path.name == str(path) and (hint := of_name(path.stem, kind, Path(), False)):
@@ -82,10 +82,8 @@ def read_toml(path: Path, kind: Any = None) -> dict[str, Any]:
             else f"a file that cannot be read ({refusal})"
         )
         raise ConfigError(str(path), found, "a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as refusal:
-        marked = path.read_bytes().startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
-        hint = "It begins with a byte order mark: save it as plain UTF-8." if marked else None
-        raise ConfigError(str(path), f"text that is not TOML ({refusal})", "a TOML file", hint) from None
+    except ValueError as refusal:
+        raise ConfigError(str(path), f"text that is not TOML ({refusal})", "a TOML file") from None
 
 
 def no_such_file(path: Path, place: str, expected: str) -> ConfigError:

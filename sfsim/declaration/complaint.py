@@ -23,6 +23,7 @@ from sfsim.declaration.fields import (
 )
 from sfsim.declaration.hints import of_key
 from sfsim.errors import ConfigError, did_you_mean
+from sfsim.names import shown
 
 # A place in a tree of tables (keys and list indices), and the file it was written in: its name, and how many
 # leading parts of the place lie outside that file.
@@ -110,7 +111,7 @@ def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, Origin
     for depth, part in enumerate(loc[: end - 1]):
         if isinstance(part, int):
             name = _below(table, (*loc[:depth], part, "name"))
-            header += f' "{name}" ' if isinstance(name, str) else f"[{part}]."
+            header += f' "{shown(name, 40)}" ' if isinstance(name, str) else f"[{part}]."
         else:
             header += part if not header or header[-1] in " ." else f".{part}"
     header = header.strip(" .")
