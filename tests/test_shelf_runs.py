@@ -7,7 +7,7 @@ import pytest
 from worlds import clients, scenario
 
 import sfsim
-from sfsim.codec import ProductQuantization, load
+from sfsim.codec import ChannelAdaptive, Codec, FeatureWise, ProductQuantization, load
 from sfsim.errors import ConfigError
 from sfsim.network.declarations import Link
 from sfsim.scenario import Codecs
@@ -27,6 +27,8 @@ def codecs(smashed: str, u_shaped: bool) -> Codecs:
     forward, back = (load(CATALOGUE / f"{name}.toml") for name in (smashed, PAIRS[smashed]))
     if isinstance(forward, ProductQuantization):
         forward = replace(forward, subvectors=16, centroids=4)  # of samples of 64 values and 32
+    if isinstance(back, FeatureWise):  # 16 samples: side information outweighs the entries
+        back = replace(back, bits_per_entry=24.0)
     more = {"smashed_down": forward, "gradient_up": back} if u_shaped else {}
     return Codecs(smashed_up=forward, gradient_down=back, **more)  # type: ignore[arg-type]
 
@@ -61,3 +63,12 @@ def test_what_cannot_be_encoded_is_refused_before_training(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=r"\[codecs\] smashed_up.*cannot be cut into 7 equal subvectors"):
         sfsim.run(declared, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    alone = scenario(codecs=Codecs(smashed_up=FeatureWise()), batch_size=1)
+    with pytest.raises(ConfigError, match=r"\[codecs\] smashed_up.*a batch of 1 has no deviations"):
+        sfsim.run(alone, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("back", [ChannelAdaptive(), ProductQuantization(subvectors=2, centroids=2)])
+def test_gradients_of_kept_columns_need_a_codec_for_any_shape(back: Codec) -> None:
+    with pytest.raises(ConfigError, match=r"gradient_down.*smashed_up lets other entries"):
+        scenario(codecs=Codecs(smashed_up=FeatureWise(), gradient_down=back))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from sfsim.codec.base import Codec, Encoded
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
 from sfsim.codec.channel_adaptive import ChannelAdaptive
+from sfsim.codec.feature_wise import FeatureWise
 from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
@@ -37,6 +38,7 @@ __all__ = [
     "ChengAt",
     "Codec",
     "Encoded",
+    "FeatureWise",
     "FrequencyAware",
     "Hyperprior",
     "Learned",

@@ -103,6 +103,11 @@ class Codec:
         return "input"
 
     @property
+    def any_shape(self) -> bool:
+        """Whether each message may have another shape than the last, as gradients of what was kept have."""
+        return not self.remembers
+
+    @property
     def remembers(self) -> bool:
         """Whether `encode` depends on what its sender sent before."""
         return False

@@ -66,6 +66,10 @@ class Chain(Codec):
         return self._tensor.gradient_place
 
     @property
+    def any_shape(self) -> bool:
+        return self._tensor.any_shape
+
+    @property
     def remembers(self) -> bool:
         return self._tensor.remembers
 

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from sfsim.codec.cast import Cast
 from sfsim.codec.channel_adaptive import ChannelAdaptive
+from sfsim.codec.feature_wise import FeatureWise
 from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.mask_encoded import MaskEncoded
 from sfsim.codec.product_quantization import ProductQuantization
@@ -24,5 +25,6 @@ AnyPlain: TypeAlias = (
     | FrequencyAware
     | ChannelAdaptive
     | ProductQuantization
+    | FeatureWise
 )
 PLAIN_KINDS = tuple(codec.kind for codec in AnyPlain.__args__)  # type: ignore[attr-defined]

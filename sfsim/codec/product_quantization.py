@@ -67,6 +67,10 @@ class ProductQuantization(Codec):
         groups = f"x{self.groups}" if self.groups > 1 else ""
         return f"fedlite-{self.subvectors}q{groups}-{self.centroids}"
 
+    @property
+    def any_shape(self) -> bool:
+        return self.subvectors == 1
+
     def estimate_bits(self, numel: int) -> float:
         # Codebooks follow the size of one sample, which `numel` does not tell: one sample is assumed.
         return 32.0 * numel * self.centroids * self.groups / self.subvectors + self.subvectors * self._bits
