@@ -158,7 +158,7 @@ def coded_signs(x: Any, codes: Any, full: Any, out: Any) -> int:
     count = 0
     for i in range(x.size):
         out[count] = _U8(x[i] < np.float32(0))
-        count += np.int64((codes[i] != 0) & (codes[i] != full))
+        count += int((codes[i] != 0) & (codes[i] != full))
     return count
 
 
@@ -169,7 +169,7 @@ def negate(codes: Any, full: Any, signs: Any, bits: Any) -> None:
     for i in range(codes.size):
         inner = _U8((codes[i] != 0) & (codes[i] != full))
         bits[i] ^= np.uint32(inner & signs[at]) << np.uint32(31)
-        at += np.int64(inner)
+        at += int(inner)
 
 
 @kernel
@@ -183,10 +183,10 @@ def at_least(bits: Any, pivot: Any, out: Any) -> int:
         if largest >= pivot:
             for i in range(start, start + 16):
                 out[count] = i
-                count += np.int64((bits[i] & _SIZE) >= pivot)
+                count += int((bits[i] & _SIZE) >= pivot)
     for i in range(whole, bits.size):
         out[count] = i
-        count += np.int64((bits[i] & _SIZE) >= pivot)
+        count += int((bits[i] & _SIZE) >= pivot)
     return count
 
 

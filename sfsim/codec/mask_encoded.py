@@ -118,7 +118,7 @@ class MaskEncoded(Codec):
             return np.zeros(flat.size, kind)
         from sfsim.codec import kernels
 
-        codes = np.empty(flat.size, kind)
+        codes: NDArray[np.unsignedinteger] = np.empty(flat.size, kind)
         # float64 and this order of operations: ties stay ties, and the smallest thresholds do not overflow.
         kernels.mask_codes(flat, float(self._full), float(threshold), self.rounding == "floor", codes)
         return codes
