@@ -6,6 +6,7 @@ ledger says all that another network needs: what every party computed, what that
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -45,7 +46,8 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
         `run` is no finished run.
     ConfigError
         The learning depends on the clock: asynchronous order, datagrams that may be lost, SL with learned codecs; or
-        the clients are others.
+        the clients are others, or a device has less memory and the model does not fit into it (which is found out
+        with the run's data: the environment variable ``SFSIM_DATA``).
     NetworkError
         Over the other network a message loses bytes for good: a direct run would learn from the rest, or stop.
 
@@ -62,6 +64,9 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     result = Result(run)
     before: Scenario = validate(Scenario, result.scenario, f"{run}, scenario.json")
     scenario = _over(before, over, result)
+    if _has_less_memory(scenario, before):
+        root = os.environ.get("SFSIM_DATA")
+        worlds.untrained(scenario, None if root is None else Path(root))
     digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
     directory = claim(None if out is None else Path(out), scenario.name, digest)
     workload = RecordedWorkload(
@@ -115,6 +120,13 @@ def not_taken(run: Path | str, over: Scenario) -> list[str]:
     seeds = replace(over.seeds, network=before.seeds.network)
     mine, theirs = replace(before, seed=before.seeds).to_table(), replace(over, seed=seeds).to_table()
     return [key for key in mine | theirs if key not in TIMING and mine.get(key) != theirs.get(key)]
+
+
+def _has_less_memory(scenario: Scenario, before: Scenario) -> bool:
+    """Return whether a device has less memory than the one that the run is known to have fitted into."""
+    devices = [(scenario.main_server.device, before.main_server.device)]
+    devices += [(group.device, before.groups[name].device) for name, group in scenario.groups.items()]
+    return any(now.memory_bytes < then.memory_bytes for now, then in devices)
 
 
 def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:

@@ -207,6 +207,16 @@ def load_data(scenario: Scenario, data_root: Path | None) -> tuple[Dataset, dict
     return dataset, dict(zip(names, dealt, strict=True))
 
 
+def untrained(scenario: Scenario, data_root: Path | None) -> Setting:
+    """Load the data and build the model of a scenario; refuse what does not fit into its device's memory."""
+    dataset, shards = load_data(scenario, data_root)
+    one_model = protocol_of(scenario).ONE_SERVER_MODEL
+    setting = Setting(scenario, dataset, shards, one_model, 1, torch.device("cpu"))
+    setting.executor.close()
+    check_memories(scenario, setting)
+    return setting
+
+
 def _check_splits(scenario: Scenario, dataset: Dataset) -> None:
     """Refuse an empty validation split that something asks for, which the training would only find out later."""
     asks = "target is looked for on" if scenario.target else "aggregate = 'best-validation' looks at"

@@ -11,6 +11,7 @@ from synthetic_run import CLIENTS, computation, ledger, message, run_directory
 
 from sfsim.errors import ResultsError
 from sfsim.ledger import Ledger
+from sfsim.report import page as page_of
 from sfsim.report import report, save_figures, timelines, where_time_went
 from sfsim.report.delays import PARTS
 from sfsim.report.figures import (
@@ -426,7 +427,8 @@ def test_a_run_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
     assert compare_table([Result(out)]).rows[0][2:4] == ("no target", "-")
 
 
-def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_of, "_image", lambda picture: "")
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultsError, match=r"page.html: cannot be written"):
         report([run_directory(tmp_path / "a")], tmp_path / "file" / "page.html")

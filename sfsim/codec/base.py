@@ -365,6 +365,11 @@ def single(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int]:
     return saturate(values, x)
 
 
+def as_bytes(values: NDArray[Any]) -> Buffer:
+    """Return the bytes of an array as a part, without a copy where it is contiguous."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data if values.size else b""
+
+
 def saturate(cast: NDArray[Any], x: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """Replace infinities of `cast` that are finite in `x` by the largest number, in place; count them."""
     over = np.isinf(cast) & np.isfinite(x)

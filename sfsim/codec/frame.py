@@ -20,9 +20,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from zlib import crc32
 
 import numpy as np
+from isal.isal_zlib import crc32  # zlib's, with the processor's carry-less multiplication
 
 from sfsim.errors import CodecError
 

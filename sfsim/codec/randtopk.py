@@ -70,8 +70,8 @@ class RandTopK(Codec):
         k = self._k(d)
         rows = values.reshape(samples, d)
         kept = np.zeros((samples, k), np.int64)
-        for row, magnitudes in zip(kept, np.abs(rows), strict=True):
-            row[:] = largest(magnitudes, k)
+        for row, sample in zip(kept, rows, strict=True):
+            row[:] = largest(sample, k)
             if training and rng is not None and 0 < k < d:
                 row[:] = self._draw(row, d, rng)
         chosen = np.take_along_axis(rows, kept, axis=1).astype("<f4")
