@@ -79,6 +79,10 @@ FROZEN = {
     ),
     "int8-rans": ("534601080024020202020900666606c0666646401100d38ea27bbf71ffc900719d1476f0ac93cca0a0c0"),
     "topk-10pct-feedback": ("53460108002402020202046666464060ef462370"),
+    "pcodec": (
+        "5346011400240202020270636f21030004040401050f0000d2ccccdc0b100050ffffff332000f0ffffff2700ac276a28"
+        "56ab001612994c7e55445615004b2eedf4"
+    ),
     "topk-10pct": "534601040024020202020466664640605f9a05a2",
     "topk-1pct-index": "53460104002402020202046666464060b32b3c15",
     "topk-1pct": "53460104002402020202046666464060cdc1ce5a",
@@ -110,7 +114,10 @@ def test_frozen_bytes(name: str) -> None:
     payload = bytes.fromhex(FROZEN[name])
     encoded = codec.encode(x, rng(), True)
     assert np.array_equal(codec.decode(payload), codec.decode(encoded.payload))
-    if codec.kind != "chain":  # another release of a compressor may find other bytes for the same content
+    if codec.kind not in (
+        "chain",
+        "pcodec",
+    ):  # another release of a compressor may find other bytes for the same content
         assert encoded.payload == payload
 
 

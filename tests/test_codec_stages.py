@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shelf import check_corruptions
 from worlds import scenario
 
-from sfsim.codec import BytePlane, Cast, Chain, ErrorFeedback, Qsgd, Rans, TopK, Uniform, Zstd, parse
+from sfsim.codec import BytePlane, Cast, Chain, ErrorFeedback, Pcodec, Qsgd, Rans, TopK, Uniform, Zstd, parse
 from sfsim.codec import byte_kernel as kernel
 from sfsim.codec.state import decode_state, encode_state
 from sfsim.errors import CodecError, ConfigError
@@ -175,4 +175,14 @@ def test_claims_beyond_the_frame_are_refused_before_memory_is_taken() -> None:
 def test_corruptions() -> None:
     x = np.random.default_rng(0).standard_normal((6, 7, 8)).astype(np.float32)
     check_corruptions(Chain(stages=(Uniform(bits=4), Rans())), x, rng)
+    check_corruptions(Pcodec(), x, rng)
     check_corruptions(Chain(stages=(Uniform(bits=16), BytePlane(width=2), Rans())), x, rng)
+
+
+def test_pcodec_takes_no_more_memory_than_the_frame_says() -> None:
+    """A body that claims more numbers than the shape has, and one that has fewer."""
+    many, codec = np.zeros(10**6, np.float32), Pcodec()
+    body = codec.pack(many, None, False).parts[0]
+    for numel in (10, 2 * 10**6):
+        with pytest.raises(CodecError, match="pcodec"):
+            codec.unpack([body], (numel,), np.dtype(np.float32))

@@ -22,6 +22,7 @@ from sfsim.codec.labels import AnyLabelCodec
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
 from sfsim.codec.loading import AnyCodec, load, parse
 from sfsim.codec.mask_encoded import MaskEncoded
+from sfsim.codec.pcodec import Pcodec
 from sfsim.codec.product_quantization import ProductQuantization
 from sfsim.codec.qsgd import Qsgd
 from sfsim.codec.randtopk import RandTopK
@@ -48,6 +49,7 @@ __all__ = [
     "Learned",
     "MaskEncoded",
     "MeanScale",
+    "Pcodec",
     "ProductQuantization",
     "Qsgd",
     "RandTopK",

@@ -7,6 +7,7 @@ from sfsim.codec.channel_adaptive import ChannelAdaptive
 from sfsim.codec.feature_wise import FeatureWise
 from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.mask_encoded import MaskEncoded
+from sfsim.codec.pcodec import Pcodec
 from sfsim.codec.product_quantization import ProductQuantization
 from sfsim.codec.qsgd import Qsgd
 from sfsim.codec.randtopk import RandTopK
@@ -26,5 +27,6 @@ AnyPlain: TypeAlias = (
     | ChannelAdaptive
     | ProductQuantization
     | FeatureWise
+    | Pcodec
 )
 PLAIN_KINDS = tuple(codec.kind for codec in AnyPlain.__args__)  # type: ignore[attr-defined]
