@@ -15,8 +15,21 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES
 }
 
-# What a package may know of the house; `errors`, `files`, `seeds`, `cost`, `declaration` and `ledger` lie below all.
-GROUND = {"payload", "errors", "files", "seeds", "cost", "declaration", "ledger", "clock", "collector"}
+# What a package may know of the house; the ground floor lies below all.
+GROUND = {
+    "payload",
+    "errors",
+    "files",
+    "text",
+    "seeds",
+    "cost",
+    "declaration",
+    "ledger",
+    "clock",
+    "collector",
+    "names",
+    "interruption",
+}
 MAY_IMPORT = {
     "codec": set(),
     "channel": set(),

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from sfsim.channel.trace_files import modified, text_lines
+from sfsim.channel.trace_files import modified
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import NetworkError
 from sfsim.seeds import stream
+from sfsim.text import read_lines
 
 MAX_MEAN_LOSS = 0.99  # a packet then needs 100 attempts on average; beyond that a run would never end
 
@@ -151,7 +152,7 @@ class LossTrace(Loss):
 @lru_cache(maxsize=64)
 def _read_record(path: Path, packets: int, invalid: int, changed: int) -> np.ndarray:
     lost = np.ones(packets, dtype=bool)
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, "a record of packets", NetworkError):
         fields = line.split()
         if len(fields) != 2 or not fields[0].isdecimal() or not fields[1].lstrip("-").isdecimal():
             raise NetworkError(

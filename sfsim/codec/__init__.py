@@ -13,10 +13,14 @@ every codec promises is told in `sfsim.codec.base`, what is paid for in docs/byt
 from sfsim.codec.base import Codec, Encoded
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
+from sfsim.codec.channel_adaptive import ChannelAdaptive
+from sfsim.codec.feature_wise import FeatureWise
+from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
 from sfsim.codec.loading import AnyCodec, load, parse
 from sfsim.codec.mask_encoded import MaskEncoded
+from sfsim.codec.product_quantization import ProductQuantization
 from sfsim.codec.qsgd import Qsgd
 from sfsim.codec.randtopk import RandTopK
 from sfsim.codec.topk import TopK
@@ -30,13 +34,17 @@ __all__ = [
     "AnyLabelCodec",
     "Cast",
     "Chain",
+    "ChannelAdaptive",
     "ChengAt",
     "Codec",
     "Encoded",
+    "FeatureWise",
+    "FrequencyAware",
     "Hyperprior",
     "Learned",
     "MaskEncoded",
     "MeanScale",
+    "ProductQuantization",
     "Qsgd",
     "RandTopK",
     "TopK",

@@ -1,28 +1,24 @@
 """Chain: one tensor codec, then byte stages over everything that it made."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from sfsim.codec.base import Codec, Coded
-from sfsim.codec.cast import Cast
-from sfsim.codec.frame import Buffer, join, split
-from sfsim.codec.mask_encoded import MaskEncoded
-from sfsim.codec.qsgd import Qsgd
-from sfsim.codec.randtopk import RandTopK
-from sfsim.codec.topk import TopK
-from sfsim.codec.uniform import Uniform
-from sfsim.codec.zeros import Zeros
+from sfsim.codec.base import Codec, Coded, GradientPlace, Memory
+from sfsim.codec.frame import Buffer, Frame, join, split
+from sfsim.codec.plain import AnyPlain
 from sfsim.codec.zstd import Zstd
 from sfsim.cost import Cost
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import CodecError
 
 AnyStage = Annotated[
-    Cast | Uniform | Qsgd | TopK | RandTopK | MaskEncoded | Zeros | Zstd, Field(discriminator="kind")
+    AnyPlain | Zstd,
+    Field(discriminator="kind"),
 ]
 """What may stand in a chain: a tensor codec first, byte stages behind it."""
 
@@ -66,30 +62,67 @@ class Chain(Codec):
         return self._tensor.stochastic
 
     @property
-    def masks_gradient(self) -> bool:
-        return self._tensor.masks_gradient
+    def gradient_place(self) -> GradientPlace:
+        return self._tensor.gradient_place
 
-    def gradient_support(self, payload: bytes) -> NDArray[np.int64] | None:
-        if not isinstance(self._tensor, RandTopK):
-            return None
+    @property
+    def any_shape(self) -> bool:
+        return self._tensor.any_shape
+
+    @property
+    def remembers(self) -> bool:
+        return self._tensor.remembers
+
+    def support(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> NDArray[np.int64]:
+        return self._tensor.support(parts, shape)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        self._tensor.check_shape(shape)
+
+    def max_bytes(self, shape: tuple[int, ...]) -> int:
+        return self._tensor.max_bytes(shape)
+
+    def correct_cost(self, numel: int) -> Cost:
+        return self._tensor.correct_cost(numel)
+
+    def correct(self, gradient: NDArray[Any], kept: NDArray[Any] | None) -> NDArray[Any]:
+        return self._tensor.correct(gradient, kept)
+
+    def explain(self, payload: bytes) -> dict[str, Any]:
+        """Return kind, shape and parts of the payload, the stages, and the fields of the tensor codec."""
+        size = len(Frame.unpack(payload, self.kind, 1, self.signature).parts[0])
         frame = self.open(payload)
-        return self._tensor.support(frame.parts, frame.shape)
+        return {
+            "kind": self.kind,
+            "stages": [stage.kind for stage in self.stages],
+            "shape": list(frame.shape),
+            "parts": [size],
+            "estimated_bits": 8.0 * size,
+            **self._tensor.facts(frame.parts, frame.shape),
+        }
 
     def estimate_bits(self, numel: int) -> float:
         return self._tensor.estimate_bits(numel)
 
-    def encode_cost(self, numel: int, itemsize: int) -> Cost:
+    def encode_cost(self, numel: int, itemsize: int, shape: tuple[int, ...] | None = None) -> Cost:
         num_bytes = self._tensor.estimate_bits(numel) / 8
         extra = sum(stage.encode_symbols(num_bytes) for stage in self._bytes)
-        return self._tensor.encode_cost(numel, itemsize) + Cost(serial_symbols=extra)
+        return self._tensor.encode_cost(numel, itemsize, shape) + Cost(serial_symbols=extra)
 
-    def decode_cost(self, numel: int, num_bytes: int) -> Cost:
+    def decode_cost(self, numel: int, num_bytes: int, shape: tuple[int, ...] | None = None) -> Cost:
         expanded = self._tensor.estimate_bits(numel) / 8
         extra = sum(stage.decode_symbols(expanded) for stage in self._bytes)
-        return self._tensor.decode_cost(numel, num_bytes) + Cost(bytes_touched=expanded, serial_symbols=extra)
+        return self._tensor.decode_cost(numel, num_bytes, shape) + Cost(
+            bytes_touched=expanded, serial_symbols=extra
+        )
 
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
         return self._tensor.pack(x, rng, training)
+
+    def pack_after(
+        self, x: NDArray[Any], rng: np.random.Generator | None, training: bool, memory: Memory | None
+    ) -> Coded:
+        return self._tensor.pack_after(x, rng, training, memory)
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return self._tensor.unpack(parts, shape, dtype)
@@ -99,7 +132,7 @@ class Chain(Codec):
         for stage in self._bytes:
             body = stage.compress(body)
         # A byte stage has no formula: what it made is what it costs.
-        return Coded((body,), 8.0 * len(body), coded.saturated)
+        return replace(coded, parts=(body,), estimated_bits=8.0 * len(body))
 
     @property
     def num_parts(self) -> int:  # type: ignore[misc,override]

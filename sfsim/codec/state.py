@@ -79,7 +79,7 @@ def decode_state(
     frame = Frame.unpack(payload, "state", 1, codec.signature)
     if frame.shape != (len(like),):
         raise CodecError(f"model state holds {frame.shape} arrays, expected {len(like)}")
-    max_bytes = sum(64 + 16 * prod(shape) for shape, _ in like.values())
+    max_bytes = sum(64 + 8 * prod(shape) + codec.max_bytes(shape) for shape, _ in like.values())
     body = codec.expand(frame.parts, max_bytes, num_parts=1)[0]
     arrays, at = {}, 0
     for name, (shape, kind) in like.items():

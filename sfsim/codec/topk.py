@@ -66,7 +66,7 @@ class TopK(Codec):
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
         values, saturated = single(x, self.name)
         flat = values.ravel()
-        indices = largest(np.abs(flat), count_kept(self.keep, x.size))
+        indices = largest(flat, count_kept(self.keep, x.size))
         pack = pack_bitmask if self._bitmask(indices.size, x.size) else pack_indices
         parts = (flat[indices].astype("<f4").tobytes(), pack(indices, x.size))
         return Coded(parts, self.estimate_bits(x.size), saturated)

@@ -8,13 +8,15 @@ from math import asin, cos, radians, sin, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfsim.errors import ConfigError, did_you_mean
+from sfsim.errors import ConfigError, NetworkError, did_you_mean
 from sfsim.network.declarations import Link
+from sfsim.text import read_json, read_text
 
 if TYPE_CHECKING:
     import networkx as nx
 
 HUB = "hub"
+_LIMITS = {"Latitude": 90, "Longitude": 180}
 EARTH_RADIUS_M = 6_371_008.8  # mean radius (IUGG)
 FIBRE_M_PER_S = 299_792_458 / 1.468  # group index of standard single-mode fibre at 1550 nm (ITU-T G.652)
 
@@ -88,7 +90,7 @@ def from_networkx(
         if rate_attribute is not None and rate_attribute in attributes:
             link = _with_rate(link, attributes[rate_attribute], f"{at}, {rate_attribute}")
         if latency_from_coordinates:
-            link = _with_latency(link, graph.nodes[source], graph.nodes[destination])
+            link = _with_latency(link, graph.nodes[source], graph.nodes[destination], at)
         bundles.setdefault(ends, []).append(link)
         if not graph.is_directed():
             bundles.setdefault(ends[::-1], []).append(link)
@@ -100,7 +102,28 @@ def from_networkx(
         place,
     )
     directed.add_nodes_from(str(node) for node in graph)
+    directed.graph["notes"] = _counts(graph, rate_attribute, latency_from_coordinates)
     return directed
+
+
+def _counts(graph: "nx.Graph", rate_attribute: str | None, placed: bool) -> list[str]:
+    """Return how many edges and nodes had what was asked for, where not all of them had it, and how many loops."""
+    edges = list(graph.edges(data=True))
+    rated = sum(rate_attribute in attributes for *_, attributes in edges)
+    known = sum(all(node.get(key) is not None for key in _LIMITS) for node in graph.nodes.values())
+    loops = sum(source == destination for source, destination, _ in edges)
+    lines = []
+    if rate_attribute is not None and rated < len(edges):
+        lines.append(
+            f"{rated} of {len(edges)} edges have {rate_attribute!r}; the others take the link's rate"
+        )
+    if placed and known < len(graph):
+        lines.append(
+            f"{known} of {len(graph)} nodes have coordinates; edges of the others take the link's latency"
+        )
+    if loops:
+        lines.append(f"{loops} of {len(edges)} edges lead from a node to itself, and are left out")
+    return lines
 
 
 def read_graphml(
@@ -109,7 +132,7 @@ def read_graphml(
     rate_attribute: str | None = None,
     latency_from_coordinates: bool = False,
 ) -> "nx.DiGraph":
-    """Read a GraphML file, for example of the Internet Topology Zoo; nodes are called by their ids.
+    """Read a GraphML file (GML, JSON by its ending), such as the Topology Zoo's; nodes are called by their ids.
 
     (Not by their labels: in more than a hundred files of the Zoo two nodes have the same one.) Parallel
     edges, loops and coordinates: see `from_networkx`. Parts that do not hang together are fine as long as no
@@ -125,9 +148,34 @@ def read_graphml(
         siblings = (file.name for file in path.parent.iterdir()) if path.parent.is_dir() else ()
         raise ConfigError(str(path), "no such file", "a GraphML file", did_you_mean(path.name, siblings))
     try:
-        graph = nx.read_graphml(path)
-    except (ElementTree.ParseError, nx.NetworkXError, KeyError, ValueError) as error:
+        if path.suffix.lower() == ".gml":
+            graph = nx.parse_gml(read_text(path, "GML", NetworkError), label="id")
+        elif path.suffix.lower() == ".json":
+            table = read_json(path, "a node-link graph", NetworkError)
+            graph = nx.node_link_graph(table, edges="links" if "links" in table else "edges")
+        else:
+            graph = nx.read_graphml(path)
+    except NetworkError as error:
+        raise ConfigError(str(path), f"a file that cannot be read ({error})", "a graph") from None
+    except (
+        ElementTree.ParseError,
+        nx.NetworkXError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise ConfigError(str(path), f"a file that is not GraphML ({error})", "a GraphML file") from None
+    # networkx keeps the defaults of GraphML's keys beside the graph.
+    for held, name in ((graph.nodes, "node_default"), (graph.edges, "edge_default")):
+        for attributes in held.values():
+            for key, value in graph.graph.get(name, {}).items():
+                attributes.setdefault(key, value)
+    if rate_attribute not in (None, "rate_bps"):
+        _somebody_has(str(path), "edge", rate_attribute, list(graph.edges.values()))
+    if latency_from_coordinates:
+        for key in ("Latitude", "Longitude"):
+            _somebody_has(str(path), "node", key, list(graph.nodes.values()))
     return from_networkx(graph, default, rate_attribute, str(path), latency_from_coordinates)
 
 
@@ -154,6 +202,15 @@ def check_connected(graph: "nx.DiGraph", hosts: Mapping[str, str], place: str) -
             )
 
 
+def _somebody_has(place: str, of: str, key: str | None, held: list[Mapping[str, Any]]) -> None:
+    """Raise ConfigError when no node or edge has an attribute that is asked for."""
+    if key is None or not held or any(key in attributes for attributes in held):
+        return
+    others = sorted({str(other) for attributes in held for other in attributes})
+    found = f"no {of} with {key!r}; they have {', '.join(others[:20]) or 'no attributes'}"
+    raise ConfigError(place, found, f"an attribute that {of}s have", did_you_mean(key, others))
+
+
 def _with_rate(link: Link, rate: Any, place: str) -> Link:
     from dataclasses import replace
 
@@ -166,13 +223,20 @@ def _with_rate(link: Link, rate: Any, place: str) -> Link:
     return replace(link, rate_bps=rate_bps)
 
 
-def _with_latency(link: Link, one: Mapping[str, Any], other: Mapping[str, Any]) -> Link:
+def _with_latency(link: Link, one: Mapping[str, Any], other: Mapping[str, Any], place: str) -> Link:
     from dataclasses import replace
 
-    try:
-        points = [(radians(float(n["Latitude"])), radians(float(n["Longitude"]))) for n in (one, other)]
-    except (KeyError, TypeError, ValueError):
+    if any(node.get(key) is None for node in (one, other) for key in _LIMITS):
         return link
+    for node in (one, other):
+        for key, most in _LIMITS.items():
+            try:
+                possible = abs(float(node[key])) <= most
+            except (TypeError, ValueError):
+                possible = False
+            if not possible:
+                raise ConfigError(place, f"{key} {node[key]!r}", f"{-most} to {most} degrees")
+    points = [(radians(float(n["Latitude"])), radians(float(n["Longitude"]))) for n in (one, other)]
     (lat, lon), (lat2, lon2) = points
     # The haversine formula: exact for near points too.
     half = sin((lat2 - lat) / 2) ** 2 + cos(lat) * cos(lat2) * sin((lon2 - lon) / 2) ** 2

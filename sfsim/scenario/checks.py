@@ -141,8 +141,13 @@ def _check_codecs(scenario: "Scenario") -> None:
     filled = scenario.codecs.resolved(scenario.u_shaped)
     for slot, back in (("smashed_up", "gradient_down"), ("smashed_down", "gradient_up")):
         codec, gradient = getattr(filled, slot), getattr(filled, back)
-        if codec is not None and codec.masks_gradient and isinstance(gradient, Learned):
+        if codec is None or gradient is None or codec.gradient_place != "support":
+            continue
+        if isinstance(gradient, Learned):
             expected = f"a codec that is not learned, because {slot} lets only the kept entries of its gradient return"
+            raise misfit(("codecs", back), gradient.name, expected)
+        if not gradient.any_shape:
+            expected = f"one that takes any shape, because {slot} lets other entries of its gradient return each time"
             raise misfit(("codecs", back), gradient.name, expected)
     if scenario.gradient_gate is not None and scenario.local_steps is not None:
         raise misfit("gradient_gate", "local_steps", "local_epochs beside a gate, which counts epochs")

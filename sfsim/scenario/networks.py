@@ -58,7 +58,7 @@ class GraphML:
     Parameters
     ----------
     path : Path
-        The file. An undirected edge is a link in both directions.
+        The file; GML or node-link JSON where it ends in .gml or .json. An undirected edge is a link in both directions.
     link : Link
         The link of every edge.
     rate_attribute : str

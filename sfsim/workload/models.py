@@ -60,7 +60,7 @@ class Models:
         def run() -> Outgoing:
             reference = self._held.get(client) if self._setting.scenario.protocol != "sl" else None
             return slot.encode(
-                self._travelling(self._epochs.client_side(client)),
+                self._travelling(self._epochs.client_side(client, round)),
                 reference,
                 round,
                 self._rng("up", client, round),
@@ -134,7 +134,7 @@ class Models:
         accesses = tuple(Access(setting.server_name(name), "write") for name in setting.servers)
 
         def average_servers() -> None:
-            states = [self._epochs.server_side(name) for name in clients]
+            states = [self._epochs.server_side(name, round) for name in clients]
             self.server_side = self.server_side | self._fedavg(clients, states)
             for replica in setting.servers.values():
                 load(replica.parts, self._travelling(self.server_side))
