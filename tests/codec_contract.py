@@ -98,7 +98,7 @@ def check_round_trip(codec: Codec, x: np.ndarray, training: bool) -> None:
 def error_bound(codec: Codec, x: np.ndarray) -> np.ndarray:
     """Return the largest error that the codec's formula allows, per element (float64, shape of x)."""
     if codec.kind == "chain":
-        return error_bound(codec.stages[0], x)
+        return error_bound(codec.stages[1 if codec.feeds_back else 0], x)
     size = np.abs(x)
     largest = size.max(initial=0.0)
     half_step = np.abs(x) * 2.0**-10 + 2.0**-24  # of a float16 value

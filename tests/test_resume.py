@@ -14,7 +14,7 @@ from worlds import ACCESS, FAST, clients, coded, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
-from sfsim.codec import ChannelAdaptive, FeatureWise, Qsgd, RandTopK
+from sfsim.codec import Chain, ChannelAdaptive, ErrorFeedback, FeatureWise, Qsgd, RandTopK, TopK
 from sfsim.device import Variation
 from sfsim.learning.declarations import Sgd
 from sfsim.network.cell import Cellular
@@ -40,8 +40,13 @@ LOSSY = Codecs(
     client_model_down=DELTA,
 )
 # Codecs with something to remember, or to keep until the gradient is back.
+FEEDBACK = ModelCodec(codec=Chain(stages=(ErrorFeedback(), TopK(keep=0.1))), of="delta")
 SHELF = Codecs(
-    smashed_up=ChannelAdaptive(), smashed_down=FeatureWise(reduction=2), gradient_down=ChannelAdaptive()
+    smashed_up=ChannelAdaptive(),
+    smashed_down=FeatureWise(reduction=2),
+    gradient_down=ChannelAdaptive(),
+    client_model_up=FEEDBACK,
+    client_model_down=FEEDBACK,
 )
 
 EVERY_INSTANT = "SFSIM_TEST_EVERY_INSTANT" in os.environ  # two minutes

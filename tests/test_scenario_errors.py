@@ -13,7 +13,7 @@ from sfsim.scenario import load
 
 TABLE = "a table, or the path of a TOML file"
 CODEC = (
-    "a table with kind = 'cast', 'uniform', 'qsgd', 'topk', 'randtopk', 'mask-encoded', 'zeros', 'ae', 'cheng-at', 'hyperprior', 'mean-scale' or 'chain', "
+    "a table with kind = 'cast', 'uniform', 'qsgd', 'topk', 'randtopk', 'mask-encoded', 'zeros', 'frequency-aware', 'channel-adaptive', 'product-quantization', 'feature-wise', 'ae', 'cheng-at', 'hyperprior', 'mean-scale' or 'chain', "
     "or the path of a TOML file"
 )
 UPLINK = "rate_bps = 1e6\nlatency_s = 0.02\n[clients.downlink]"
@@ -353,7 +353,7 @@ def test_an_unknown_device_is_told_those_of_the_catalogue(tmp_path: Path) -> Non
     with pytest.raises(ConfigError) as error:
         load("a.toml", {"clients.phone.device": "iphone"})
     hint = str(error.value.hint)
-    assert hint.startswith("There are ") and "devices/phone-midrange.toml" in hint and "codecs" not in hint
+    assert hint.startswith("There are ") and "devices/phone-midrange.toml" in hint and "int8.toml" not in hint
     with pytest.raises(ConfigError, match=r"Did you mean '.*devices/jetson-nano.toml'\?$"):
         load("a.toml", {"clients.phone.device": "jetson"})
 

@@ -11,9 +11,11 @@ every codec promises is told in `sfsim.codec.base`, what is paid for in docs/byt
 """
 
 from sfsim.codec.base import Codec, Encoded
+from sfsim.codec.byte_stages import BytePlane, Rans
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
 from sfsim.codec.channel_adaptive import ChannelAdaptive
+from sfsim.codec.error_feedback import ErrorFeedback
 from sfsim.codec.feature_wise import FeatureWise
 from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
@@ -32,12 +34,14 @@ __all__ = [
     "Ae",
     "AnyCodec",
     "AnyLabelCodec",
+    "BytePlane",
     "Cast",
     "Chain",
     "ChannelAdaptive",
     "ChengAt",
     "Codec",
     "Encoded",
+    "ErrorFeedback",
     "FeatureWise",
     "FrequencyAware",
     "Hyperprior",
@@ -47,6 +51,7 @@ __all__ = [
     "ProductQuantization",
     "Qsgd",
     "RandTopK",
+    "Rans",
     "TopK",
     "Uniform",
     "Zeros",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sfsim.codec.base import Codec
-from sfsim.codec.chain import Chain
+from sfsim.codec.chain import OTHER_STAGES, Chain
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, MeanScale
 from sfsim.codec.plain import PLAIN_KINDS, AnyPlain
 from sfsim.declaration import read_toml, validate
@@ -51,8 +51,9 @@ def parse(table: Any, place: str) -> Codec:
         table = {"kind": "chain", "stages": table}
     elif not isinstance(table, dict):
         raise ConfigError(place, repr(table), "a table with a key kind, or a list of such tables")
-    elif table.get("kind") == "zstd":
-        raise ConfigError(f"{place}, kind", "'zstd' alone", "a list of tables with a tensor codec before it")
+    elif table.get("kind") in OTHER_STAGES:
+        found = f"{table['kind']!r} alone"
+        raise ConfigError(f"{place}, kind", found, "a list of tables with a tensor codec in it")
     elif table.get("kind") not in (*_KINDS, "chain"):
         kind = table.get("kind")
         expected = f"one of {', '.join(_KINDS)}"

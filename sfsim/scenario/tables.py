@@ -163,7 +163,11 @@ class Tables:
         if value.get("kind") in stages - {tag(cls) for cls in tables}:
             found = f"{value['kind']!r} by itself"
             hint = f"Write [{{ kind = 'cast', dtype = 'float32' }}, {{ kind = {value['kind']!r} }}]."
-            raise ConfigError(self._place((*loc, "kind"), source), found, "a tensor codec before it", hint)
+            expected = "a tensor codec before it"
+            if value["kind"] == "error-feedback":
+                expected = "a lossy codec behind it"
+                hint = "Write [{ kind = 'error-feedback' }, { kind = 'topk', keep = 0.1 }]."
+            raise ConfigError(self._place((*loc, "kind"), source), found, expected, hint)
 
     def _place(self, loc: Loc, source: "_Source") -> str:
         return locate(loc, str(self.file), self.tree, {loc[: source.start]: (source.shown, source.start)})
