@@ -115,12 +115,18 @@ def test_the_whole_topology_zoo(shared, tmp_path):
     assert len(paths) == 217
     disconnected = 0
     for path in paths:
-        try:
-            graph = read_graphml(path, LINK, "LinkSpeedRaw", latency_from_coordinates=True)
-        except ConfigError as error:  # some files know no speed, some no place
-            assert "found no edge with 'LinkSpeedRaw'" in str(error) or "found no node with 'L" in str(error)
-            graph = read_graphml(path, LINK)
-        assert all(data["link"].rate_bps > 0 for *_, data in graph.edges(data=True))
+        text = path.read_text()
+        speeds, places = 'attr.name="LinkSpeedRaw"' in text, 'attr.name="Latitude"' in text
+        for asked, known, key in (
+            (("LinkSpeedRaw", False), speeds, "edge"),
+            (("rate_bps", True), places, "node"),
+        ):
+            if not known:  # some files know no speed, some no place
+                with pytest.raises(ConfigError, match=f"found no {key} with 'L"):
+                    read_graphml(path, LINK, *asked)
+        graph = read_graphml(path, LINK, "LinkSpeedRaw" if speeds else None, places)
+        links = [data["link"] for *_, data in graph.edges(data=True)]
+        assert all(link.rate_bps > 0 and link.latency_s > 0 for link in links)
         router, nodes = Routes(graph), list(graph)
         reached = nx.descendants(graph, nodes[0]) | {nodes[0]}
         for node in nodes[:: max(1, len(nodes) // 5)]:
@@ -240,3 +246,48 @@ def test_how_many_edges_and_nodes_had_it_is_said():
         "1 of 3 nodes have coordinates; edg",
         "1 of 4 edges lead from a node to i",
     ]
+
+
+def test_latencies_from_an_attribute(tmp_path):
+    path = tmp_path / "g.graphml"
+    keys = (
+        '<key id="d" for="edge" attr.name="delay_ms" attr.type="double"/>'
+        '<key id="r" for="edge" attr.name="mbps" attr.type="double"/>'
+        '<key id="y" for="node" attr.name="Latitude" attr.type="double"/>'
+        '<key id="x" for="node" attr.name="Longitude" attr.type="double"/>'
+    )
+    places = {"a": (47, 8), "b": (47, 8), "c": (46, 8)}
+    nodes = "".join(
+        f'<node id="{n}"><data key="y">{y}</data><data key="x">{x}</data></node>'
+        for n, (y, x) in places.items()
+    )
+    edges = (
+        '<edge source="a" target="b"><data key="d">7</data><data key="r">2</data></edge>'
+        '<edge source="a" target="b"/><edge source="b" target="c"/>'
+    )
+    graphml(path, keys, nodes, edges)
+
+    def read(**options):
+        return read_graphml(path, LINK, "mbps", rate_scale=1e6, **options)
+
+    graph = read(latency_attribute="delay_ms", latency_scale=1e-3, latency_from_coordinates=True)
+    # a - b: two parallel edges, of 7 ms and 2 Mbit/s by their attributes and of the link's: at one place.
+    assert graph.edges["a", "b"]["link"].latency_s == 0.007
+    assert graph.edges["a", "b"]["link"].rate_bps == 3e6
+    assert graph.edges["b", "c"]["link"].latency_s == pytest.approx(111_195 / 204_218_296, rel=1e-4)
+    assert graph.graph["notes"] == [
+        "1 of 3 edges have 'mbps'; the others take the link's rate",
+        "1 of 3 edges have 'delay_ms'; the others take that of their nodes' coordinates, or the link's",
+        "2 of 3 edges join nodes at one place; they take the link's latency",
+        "1 of 3 edges are parallel to another and are joined with it",
+    ]
+    with pytest.raises(ConfigError, match=r"found '?7.0'?, which is 7 s, expected a latency of 0 to 5 s"):
+        read(latency_attribute="delay_ms")
+    with pytest.raises(ConfigError, match=r"no edge with 'delay_m'.*Did you mean 'delay_ms'"):
+        read(latency_attribute="delay_m")
+
+
+def test_links_that_lead_one_way_are_counted():
+    graph = nx.DiGraph([("a", "b"), ("b", "a"), ("b", "c")])
+    notes = from_networkx(graph, LINK).graph["notes"]
+    assert notes == ["1 of 3 links of the directed graph lead one way only"]
