@@ -10,6 +10,7 @@ from worlds import scenario
 
 from sfsim.codec import BytePlane, Cast, Chain, ErrorFeedback, Pcodec, Qsgd, Rans, TopK, Uniform, Zstd, parse
 from sfsim.codec import byte_kernel as kernel
+from sfsim.codec.positions import pack_shortest, unpack_shortest
 from sfsim.codec.state import decode_state, encode_state
 from sfsim.errors import CodecError, ConfigError
 from sfsim.scenario import Codecs
@@ -175,6 +176,7 @@ def test_claims_beyond_the_frame_are_refused_before_memory_is_taken() -> None:
 def test_corruptions() -> None:
     x = np.random.default_rng(0).standard_normal((6, 7, 8)).astype(np.float32)
     check_corruptions(Chain(stages=(Uniform(bits=4), Rans())), x, rng)
+    check_corruptions(TopK(keep=0.05, positions="shortest"), x, rng)
     check_corruptions(Pcodec(), x, rng)
     check_corruptions(Chain(stages=(Uniform(bits=16), BytePlane(width=2), Rans())), x, rng)
 
@@ -186,3 +188,40 @@ def test_pcodec_takes_no_more_memory_than_the_frame_says() -> None:
     for numel in (10, 2 * 10**6):
         with pytest.raises(CodecError, match="pcodec"):
             codec.unpack([body], (numel,), np.dtype(np.float32))
+
+
+def slow_positions(indices: list[int], numel: int) -> bytes:
+    """Return the shortest of the three forms, bit by bit."""
+    each = (numel - 1).bit_length()
+    forms = ["00" + "".join(f"{i:0{each}b}" if each else "" for i in indices)]
+    forms += ["01" + "".join("01"[i in indices] for i in range(numel))]
+    gaps = [b - a - 1 for a, b in zip([-1, *indices], indices, strict=False)]
+    rice = []
+    for r in range(each + 1):
+        codes = ["1" * (gap >> r) + "0" + (f"{gap & (1 << r) - 1:0{r}b}" if r else "") for gap in gaps]
+        rice.append("10" + f"{r:05b}" + "".join(codes))
+    text = min([*forms, min(rice, key=len)], key=len)
+    text += "0" * (-len(text) % 8)
+    return bytes(int(text[at : at + 8], 2) for at in range(0, len(text), 8))
+
+
+@given(st.integers(1, 400), st.floats(0, 1), st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_shortest_positions(numel: int, keep: float, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    chosen = np.flatnonzero(draw.random(numel) < keep * draw.random())
+    data, bits = pack_shortest(chosen, numel)
+    assert data == slow_positions(chosen.tolist(), numel) and len(data) == -(-bits // 8)
+    found, read = unpack_shortest(data, chosen.size, numel)
+    assert np.array_equal(found, chosen) and read == bits
+    assert bits <= 2 + min(numel, chosen.size * (numel - 1).bit_length())
+
+
+def test_gaps_win_where_few_are_kept() -> None:
+    x = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
+    sizes = {p: TopK(keep=0.01, positions=p).encode(x).estimated_bits for p in ("auto", "shortest")}
+    assert sizes["shortest"] - 32_000 < 0.52 * (sizes["auto"] - 32_000)
+    far = np.zeros(200_000, np.float32)
+    far[[0, 199_999]] = 1
+    for codec in (TopK(keep=1e-5, positions="shortest"), TopK(keep=1.0, positions="shortest")):
+        assert np.array_equal(codec.decode(codec.encode(far).payload), far)
