@@ -76,10 +76,10 @@ def measure(shape: tuple[int, ...] = SHAPE, repeats: int = REPEATS) -> dict[str,
     return found
 
 
-def _elsewhere(folder: Path, repeats: int) -> dict[str, list[float]]:
+def _elsewhere(folder: Path) -> dict[str, list[float]]:
     code = (
         f"import json; import runpy; module = runpy.run_path({str(Path(__file__).resolve())!r}); "
-        f"print(json.dumps(module['measure'](repeats={repeats})))"
+        f"print(json.dumps(module['measure']()))"
     )
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -88,18 +88,15 @@ def _elsewhere(folder: Path, repeats: int) -> dict[str, list[float]]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(toy: bool = False, against: Path | None = None, rounds: int = ROUNDS) -> None:
     """Print one row per codec."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout of sfsim")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    asked = parser.parse_args([] if arguments is None else arguments)
-    here, there = [], []
-    for _ in range(asked.rounds):
-        here.append(_elsewhere(ROOT, REPEATS))
-        if asked.against:
-            there.append(_elsewhere(asked.against.resolve(), REPEATS))
-    gigabytes = 4e-9 * np.prod(SHAPE)
+    shape = (1, 4, 8, 8) if toy else SHAPE
+    here, there = [measure(shape, repeats=1)] if toy else [], []
+    for _ in range(0 if toy else rounds):
+        here.append(_elsewhere(ROOT))
+        if against:
+            there.append(_elsewhere(against.resolve()))
+    gigabytes = 4e-9 * np.prod(shape)
     print(
         f"{'':<16}{'encode GB/s':>12}{'decode GB/s':>12}" + ("  encode x  decode x  bytes" if there else "")
     )
@@ -117,4 +114,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout of sfsim")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    asked = parser.parse_args()
+    main(against=asked.against, rounds=asked.rounds)
