@@ -124,7 +124,7 @@ def assign(columns: Any, centres: Any, repeated: Any, largest: Any, nearest: Any
         for i in range(size):
             gap, other = np.float64(second[i]) - np.float64(least[i]), np.float64(second[i])
             if not gap > _error(other, largest, length):
-                size_here = 0.0  # a closer bound, for a column of small numbers
+                size_here: Any = 0.0  # a closer bound, for a column of small numbers
                 for j in range(length):
                     size_here = max(size_here, abs(np.float64(columns[j, start + i])))
                 if not gap > _error(other, size_here, length):
