@@ -135,7 +135,7 @@ class ProductQuantization(Codec):
             return gradient
         return (gradient + np.float32(self.correction) * kept.reshape(gradient.shape)).astype(np.float32)
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
         d = _samples(shape)[1]
         if d % self.subvectors:
             raise CodecError(f"samples of {d} elements cannot be cut into {self.subvectors} equal subvectors")
