@@ -30,7 +30,7 @@ def main(toy: bool = False) -> None:
 
     Learned codecs need weights, and are measured by `benchmarks.learned`.
     """
-    repeats, shape = (1, (2, 64, 8, 8)) if toy else (REPEATS, (32, 64, 16, 16))
+    repeats, shape = (1, (8, 64, 8, 8)) if toy else (REPEATS, (32, 64, 16, 16))
     x = np.maximum(stream(0, "benchmark").standard_normal(shape, dtype=np.float32), 0)
     copy, learned = seconds(x.copy, repeats), []
     print(f"{'codec':<24}{'ms encode':>10}{'ms decode':>10}{'/copy':>8}{'/copy':>8}{'bits/element':>14}")

@@ -240,8 +240,8 @@ class Codec:
         """Return `gradient_support` of parts; for codecs whose gradient lives there."""
         raise NotImplementedError
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise CodecError for a shape that this codec cannot encode in training; most take any."""
+    def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
+        """Raise CodecError for a shape that this codec cannot encode; most take any."""
 
     def max_bytes(self, shape: tuple[int, ...]) -> int:
         """Return a bound on the parts of a tensor of this shape, with their lengths."""

@@ -105,8 +105,8 @@ class Chain(Codec):
     def support(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> NDArray[np.int64]:
         return self._tensor.support(parts, shape)
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        self._tensor.check_shape(shape)
+    def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
+        self._tensor.check_shape(shape, training)
 
     def max_bytes(self, shape: tuple[int, ...]) -> int:
         return self._tensor.max_bytes(shape)

@@ -95,15 +95,16 @@ class FeatureWise(Codec):
         scales = self.stochastic
         return Cost(flops=numel, bytes_touched=8.0 * numel, launches=1) if scales else Cost()
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
         rows, features = _matrix(shape)
-        if rows < 2 and self.reduction > 1 and self.dropout != "random":
+        drops = training and self.reduction > 1
+        if rows < 2 and drops and self.dropout != "random":
             raise CodecError(
                 f"a batch of {rows} has no deviations to keep features by; dropout = 'random' needs none"
             )
         if self.bits_per_entry is not None:
             expected = features / self.reduction
-            number = min(features, int(expected + 5 * sqrt(expected)) + 1) if self.reduction > 1 else features
+            number = min(features, int(expected + 5 * sqrt(expected)) + 1) if drops else features
             needed = self._needed(features, number)
             if int(self.bits_per_entry * rows * features) < needed:
                 raise CodecError(self._too_small(rows, features, needed))

@@ -27,6 +27,17 @@ def _exact(columns: Any, i: Any, centres: Any) -> Any:
     return best
 
 
+@numba.njit(cache=True, inline="always")
+def _error(distance: Any, size: Any, length: Any) -> Any:
+    """Return twice what float32 may be wrong by in the difference of two distances up to `distance`.
+
+    Of columns of magnitudes up to `size`: by the sums' rounding, by that of centres against differences, by its
+    square, and by what float32 cannot tell from 0.
+    """
+    of_root = 2.0**-21 * size * np.sqrt(length * distance)
+    return 2.0**-22 * (length + 8) * distance + of_root + 2.0**-42 * length * size * size + 1e-36
+
+
 @numba.njit(cache=True, nogil=True)
 def assign(columns: Any, centres: Any, repeated: Any, largest: Any, nearest: Any) -> int:
     """Assign each column to its nearest centre; return how many changed.
@@ -44,9 +55,6 @@ def assign(columns: Any, centres: Any, repeated: Any, largest: Any, nearest: Any
     """
     length, number = columns.shape
     rounded = centres.astype(np.float32)
-    # Error of two float32 distances: differences of at most 2 largest, centres rounded, sums rounded; and what
-    # float32 cannot tell from 0.
-    error = np.float32((40.0 + 8 * length) * length * largest * largest * 2.0**-24 + 1e-36)
     changed = 0
     least, second = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     best, distance = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.float32)
@@ -114,8 +122,13 @@ def assign(columns: Any, centres: Any, repeated: Any, largest: Any, nearest: Any
                 best[i] = index if d < least[i] else best[i]
                 least[i] = d if d < least[i] else least[i]
         for i in range(size):
-            if not second[i] - least[i] > error:
-                best[i] = _exact(columns, start + i, centres)
+            gap, other = np.float64(second[i]) - np.float64(least[i]), np.float64(second[i])
+            if not gap > _error(other, largest, length):
+                size_here: Any = 0.0  # a closer bound, for a column of small numbers
+                for j in range(length):
+                    size_here = max(size_here, abs(np.float64(columns[j, start + i])))
+                if not gap > _error(other, size_here, length):
+                    best[i] = _exact(columns, start + i, centres)
             changed += nearest[start + i] != best[i]
             nearest[start + i] = best[i]
     return changed
@@ -147,36 +160,3 @@ def average(columns: Any, nearest: Any, centres: Any) -> None:
         if counts[centre]:
             for k in range(length):
                 centres[centre, k] = sums[centre, k] / counts[centre]
-
-
-@numba.njit(cache=True, nogil=True)
-def ranked(sums: Any, ordered: Any, ranks: Any, places: Any) -> None:
-    """Fill `places` with the indices that a stable sort of `sums` has at `ranks` (ascending).
-
-    `ordered` is `sums` partitioned at `ranks`: there, and only there, it is as if sorted.
-    """
-    wanted = np.empty(ranks.size, np.int64)
-    pivots = np.empty(ranks.size)
-    less, distinct = 0, 0
-    first = np.zeros(ranks.size + 1, np.int64)  # of the ranks of each distinct pivot
-    for k in range(ranks.size):
-        pivot = ordered[ranks[k]]
-        if k == 0 or pivot != pivots[distinct - 1]:
-            less = 0 if k == 0 else ranks[k - 1] + 1
-            for i in range(less, ranks[k]):
-                less += ordered[i] < pivot
-            pivots[distinct], first[distinct] = pivot, k
-            distinct += 1
-        wanted[k] = ranks[k] - less
-    first[distinct] = ranks.size
-    seen = np.zeros(distinct, np.int64)
-    following = first[:distinct].copy()
-    for i in range(sums.size):
-        at = np.searchsorted(pivots[:distinct], sums[i])
-        if at < distinct and pivots[at] == sums[i]:
-            k = following[at]
-            while k < first[at + 1] and wanted[k] == seen[at]:
-                places[k] = i
-                k += 1
-            following[at] = k
-            seen[at] += 1

@@ -16,6 +16,8 @@ from sfsim.cost import Cost
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import CodecError
 
+_BUCKETS = 1 << 16
+
 
 @declaration
 class ProductQuantization(Codec):
@@ -133,7 +135,7 @@ class ProductQuantization(Codec):
             return gradient
         return (gradient + np.float32(self.correction) * kept.reshape(gradient.shape)).astype(np.float32)
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
         d = _samples(shape)[1]
         if d % self.subvectors:
             raise CodecError(f"samples of {d} elements cannot be cut into {self.subvectors} equal subvectors")
@@ -192,13 +194,10 @@ class ProductQuantization(Codec):
         sums = np.zeros(columns.shape[1])
         for row in columns:  # one after another: numpy's own order depends on the shape
             sums += row
-        number = sums.size
-        ranks = (2 * np.arange(self.centroids) + 1) * number // (2 * self.centroids)
-        places = np.empty(self.centroids, np.int64)
-        kernel.ranked(sums, np.partition(sums, np.unique(ranks)), ranks, places)
-        centres = vectors[places].astype(np.float64)
+        ranks = (2 * np.arange(self.centroids) + 1) * sums.size // (2 * self.centroids)
+        centres = vectors[_at_ranks(sums, ranks)].astype(np.float64)
         largest = float(np.abs(columns).max())
-        nearest = np.full(number, -1, np.int32)
+        nearest = np.full(sums.size, -1, np.int32)
         for _ in range(self.iterations):
             if not kernel.assign(columns, centres, _repeated(centres), largest, nearest):
                 break
@@ -219,3 +218,20 @@ def _repeated(centres: NDArray[np.float64]) -> NDArray[np.bool_]:
     marks = np.ones(centres.shape[0], bool)
     marks[np.unique(centres, axis=0, return_index=True)[1]] = False
     return marks
+
+
+def _at_ranks(sums: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices that a stable sort of `sums` has at `ranks`, by sorting no more than their buckets."""
+    low, high = float(sums.min()), float(sums.max())
+    scale = (_BUCKETS - 1) / (high - low) if high > low else 0.0
+    bucket = ((sums - low) * scale if np.isfinite(scale) else np.zeros(sums.size)).astype(np.int32)
+    ends = np.cumsum(np.bincount(bucket, minlength=_BUCKETS))
+    of_rank = np.searchsorted(ends, ranks, side="right")
+    wanted = np.zeros(_BUCKETS, bool)
+    wanted[of_rank] = True
+    members = np.flatnonzero(wanted[bucket])
+    members = members[np.argsort(sums[members], kind="stable")]
+    counts = np.diff(ends, prepend=0)
+    # Members are sorted as all are, without the buckets that nobody asked for.
+    left_out = np.cumsum(np.where(wanted, 0, counts))
+    return members[ranks - left_out[of_rank]]

@@ -126,10 +126,19 @@ class Setting:
         smashed = getattr(self.scenario.codecs, _FORWARD.get(name, name))
         if name in _FORWARD and smashed.gradient_place != "input":
             return  # what comes back has another shape
-        for batch in sorted({min(self.scenario.batch_size, len(rows)) for rows in self.shards.values()}):
-            shape = self.prices.shape_after(part, batch)
+        batch, sizes = self.scenario.batch_size, [len(rows) for rows in self.shards.values()]
+        training = {min(batch, size) for size in sizes}
+        # A smaller last minibatch; one of a single example is defined wherever the others are.
+        training |= {rest for size in sizes if (rest := size % batch) > 1}
+        whole = self.scenario.evaluation.batch_size
+        size = len(self.dataset.test)
+        evaluation = {min(whole, size), size % whole} - {0} if name not in _FORWARD else set()
+        for examples, trains in [(n, True) for n in sorted(training)] + [
+            (n, False) for n in sorted(evaluation)
+        ]:
+            shape = self.prices.shape_after(part, examples)
             try:
-                codec.check_shape(shape)
+                codec.check_shape(shape, trains)
             except CodecError as error:
                 expected = f"one that can encode a minibatch of shape {shape}: {error}"
                 raise ConfigError(f"[codecs] {name}", codec.name, expected) from None
