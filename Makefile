@@ -1,4 +1,4 @@
-# make run | test | lint | bench | clean: each sets up .venv by itself when needed; all work offline afterwards.
+# make run | test | torture | lint | bench | clean: each sets up .venv by itself when needed; all work offline afterwards.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,13 +9,16 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint bench clean
+.PHONY: run test torture lint bench clean
 
 run: $(STAMP)
 	$(BIN)/sfsim run scenarios/quickstart.toml --jobs $(JOBS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+
+torture: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.mutations --jobs $(JOBS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

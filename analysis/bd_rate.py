@@ -9,15 +9,17 @@ the table, when fewer than four points of a curve are left, the curves do not ov
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from sfsim.errors import ConfigError, SfsimError
+from sfsim.console import script
+from sfsim.errors import ConfigError, DataError
 from sfsim.report.bjontegaard import compare
-from sfsim.report.rates import curve_name, find_runs, point, spread
+from sfsim.report.rates import curve_name, point, spread
+from sfsim.results import find_runs
+from sfsim.text import number, read_table
 
 RATES = ("published_bpp_t", "bpp_t", "payload_bytes")
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -25,18 +27,20 @@ Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 def from_csv(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     """Read curves by name from a CSV with the columns curve, rate, quality."""
-    try:
-        rows = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            str(path), f"no table ({error})", "a CSV with the columns curve, rate, quality"
-        ) from None
-    if missing := {"curve", "rate", "quality"} - set(rows):
-        raise ConfigError(str(path), f"no column {min(missing)}", "the columns curve, rate, quality")
-    return {
-        str(name): (group["rate"].tolist(), group["quality"].tolist())
-        for name, group in rows.groupby("curve", sort=False)
-    }
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for line, row in read_table(path, ("curve", "rate", "quality")):
+        if not row["curve"]:
+            raise DataError(f"{path}, line {line}: found no curve, expected its name")
+        for column, values in zip(
+            ("rate", "quality"), curves.setdefault(row["curve"], ([], [])), strict=True
+        ):
+            try:
+                values.append(number(row[column]))
+            except ValueError as error:
+                raise DataError(f"{path}, line {line}, column {column!r}: {error}") from None
+    if not curves:
+        raise DataError(f"{path}: found no rows, expected points of curves")
+    return curves
 
 
 def from_points(points: pd.DataFrame, rate: str) -> dict[str, tuple[list[float], list[float]]]:
@@ -104,7 +108,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

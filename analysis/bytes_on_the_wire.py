@@ -6,7 +6,6 @@ writes ``bytes_on_the_wire.png`` and ``bytes_on_the_wire.csv``.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sfsim.errors import SfsimError
-from sfsim.report.style import COLOURS, figure, save
+from sfsim.console import script
+from sfsim.report.style import COLOURS, figure, label, save
 from sfsim.report.tables import labels
-from sfsim.results import Result
+from sfsim.results import Result, find_runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,11 +27,11 @@ SIZES = ["raw_bytes", "payload_bytes", "label_bytes", "wire_bytes", "lost_bytes"
 def table(results: Sequence[Result]) -> pd.DataFrame:
     """Return one row per run, kind, direction and codec, with messages, bytes and resent packets."""
     parts = []
-    for result, label in zip(results, labels(results), strict=True):
+    for result, name in zip(results, labels(results), strict=True):
         groups = result.messages.groupby(["kind", "direction", "codec"], sort=False)
         sums = groups[[*SIZES, "retransmissions"]].sum()
         sums.insert(0, "messages", groups.size())
-        parts.append(sums.reset_index().assign(run=label))
+        parts.append(sums.reset_index().assign(run=name))
     rows = pd.concat(parts, ignore_index=True)
     return rows[["run", *(column for column in rows.columns if column != "run")]]
 
@@ -51,8 +50,11 @@ def draw(rows: pd.DataFrame) -> "Figure":
             widths = sums.loc[runs, part].to_numpy(dtype=float)
             # Fourteen parts can be told apart: seven colours, plain and hatched.
             hatch = "//" if i >= len(COLOURS) else None
-            ax.barh(runs, widths, left=left, color=COLOURS[i % len(COLOURS)], hatch=hatch, label=part)
+            ax.barh(
+                range(len(runs)), widths, left=left, color=COLOURS[i % len(COLOURS)], hatch=hatch, label=part
+            )
             left += widths
+        ax.set_yticks(range(len(runs)), [label(run) for run in runs])
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_formatter(EngFormatter(unit="B"))
@@ -64,12 +66,12 @@ def draw(rows: pd.DataFrame) -> "Figure":
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, write the figure and the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
     parser.add_argument(
         "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
     )
     options = parser.parse_args(arguments)
-    rows = table([Result(path) for path in options.runs])
+    rows = table(find_runs(options.runs))
     options.out.mkdir(parents=True, exist_ok=True)
     rows.to_csv(options.out / "bytes_on_the_wire.csv", index=False)
     save(draw(rows), options.out / "bytes_on_the_wire.png", "png")
@@ -77,7 +79,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -12,7 +12,6 @@ the network. Only the clock differs.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sfsim import study
-from sfsim.errors import ConfigError, SfsimError
+from sfsim.console import script
+from sfsim.errors import ConfigError
 from sfsim.report.style import COLOURS, figure, save
 from sfsim.report.timeline import one_round_of_each
 from sfsim.results import Result
@@ -129,7 +129,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -12,7 +12,6 @@ gives the mean, a trace is scaled, a plain link gets the rate. Latency, loss and
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -24,7 +23,8 @@ import pandas as pd
 
 from sfsim import study
 from sfsim.channel import Channel, Constant, Trace
-from sfsim.errors import ConfigError, SfsimError
+from sfsim.console import script
+from sfsim.errors import ConfigError
 from sfsim.network.declarations import Link
 from sfsim.report.style import COLOURS, MARKERS, figure, save
 from sfsim.results import Result, kaplan_meier_quantile
@@ -212,7 +212,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

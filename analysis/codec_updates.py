@@ -10,7 +10,6 @@ what accuracy came of it. Finished runs are kept and skipped.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from sfsim import study
-from sfsim.errors import SfsimError
-from sfsim.report.style import COLOURS, figure, save
+from sfsim.console import script
+from sfsim.report.style import COLOURS, figure, log_labels, save
 from sfsim.results import Result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +84,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         errors.plot(table["wire_mse"], names, "o", color=COLOURS[1], label="as sent")
         errors.plot(table["trainee_mse"], names, "o", mfc="none", color=COLOURS[0], label="by the trainee")
         errors.set_xscale("log")
+        log_labels(errors.xaxis)
         errors.set_xlabel("squared error, last round")
         ends.plot(table["test_accuracy"], names, "o", color=COLOURS[2])
         ends.set_xlabel("test accuracy at the end")
@@ -113,7 +113,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -10,7 +10,7 @@ takes are the network's part of the run, written to ``many_clients.json`` beside
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +21,7 @@ import simpy
 import sfsim
 from sfsim import world as worlds
 from sfsim.channel import Trace
-from sfsim.errors import SfsimError
+from sfsim.console import script
 from sfsim.learning.declarations import Ham10000, Iid
 from sfsim.ledger import Ledger
 from sfsim.network import Outgoing
@@ -85,7 +85,7 @@ def resend(scenario: Scenario, result: Result) -> float:
     return perf_counter() - started
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run, send again, and print one line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -97,15 +97,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/many-clients"))
-    asked = parser.parse_args()
-    try:
-        scenario = large(asked.graphml, asked.trace, asked.clients, asked.pairs)
-        started = perf_counter()
-        result = sfsim.run(scenario, out=asked.out / "run", jobs=asked.jobs, data_root=asked.data_root)
-        wall_s = perf_counter() - started
-        network_s = resend(scenario, result)
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    asked = parser.parse_args(arguments)
+    scenario = large(asked.graphml, asked.trace, asked.clients, asked.pairs)
+    started = perf_counter()
+    result = sfsim.run(scenario, out=asked.out / "run", jobs=asked.jobs, data_root=asked.data_root)
+    wall_s = perf_counter() - started
+    network_s = resend(scenario, result)
     found = {
         "messages": len(result.messages),
         "simulated_s": result.end_s,
@@ -121,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -9,7 +9,6 @@ target, the median time by Kaplan and Meier, bytes up and down, and clients' ope
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import sfsim
-from sfsim.errors import ConfigError, SfsimError
+from sfsim.console import script
 from sfsim.report.rates import CURVE, curve_name, point
 from sfsim.report.style import COLOURS, figure, save
-from sfsim.results import Result, kaplan_meier_quantile
+from sfsim.results import Result, find_runs, kaplan_meier_quantile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,15 +108,14 @@ def _lambda(value: float) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Retime, write table and figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or folders")
     parser.add_argument("--over", nargs="+", type=Path, required=True, metavar="FILE", help="scenarios")
     parser.add_argument("--target", type=float, required=True, help="accuracy on the validation split")
     parser.add_argument("--out", type=Path, default=Path("runs") / "over-networks", help="folder")
     options = parser.parse_args(arguments)
-    if missing := [run for run in options.runs if not (run / "summary.json").exists()]:
-        raise ConfigError("RUN", str(missing[0]), "a finished run (a directory with summary.json)")
+    runs = [result.directory for result in find_runs(options.runs)]
     rows = pd.DataFrame(
-        [measure(run, over, options.out, options.target) for over in options.over for run in options.runs]
+        [measure(run, over, options.out, options.target) for over in options.over for run in runs]
     )
     table = summarise(rows.sort_values("lambda", kind="stable"))
     table = table.sort_values(["network", "curve"], kind="stable")
@@ -127,7 +125,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

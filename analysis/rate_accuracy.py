@@ -23,11 +23,12 @@ from pathlib import Path
 import bd_rate
 import pandas as pd
 
-from sfsim.errors import ResultsError, SfsimError
+from sfsim.console import script
+from sfsim.errors import ResultsError
 from sfsim.report.rate_figures import byte_shares, qualitative, rate_accuracy, training_rates
-from sfsim.report.rates import BASELINE, bits_by_slot, curve_name, describe, find_runs, point, spread
+from sfsim.report.rates import BASELINE, bits_by_slot, curve_name, describe, point, spread
 from sfsim.report.style import save
-from sfsim.results import Result
+from sfsim.results import Result, find_runs
 
 
 def tables(results: Sequence[Result], at: str = "best") -> dict[str, pd.DataFrame]:
@@ -123,7 +124,4 @@ def show(found: dict[str, pd.DataFrame]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

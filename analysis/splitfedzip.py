@@ -16,7 +16,6 @@ file, such as a full-scale one beside the small. AE has 32 channels and Cheng_AT
 """
 
 import argparse
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,8 @@ from typing import Any
 import rate_accuracy
 
 from sfsim import study
-from sfsim.errors import ConfigError, SfsimError
+from sfsim.console import script
+from sfsim.errors import ConfigError
 from sfsim.report.rates import BASELINE, point
 from sfsim.results import Result
 
@@ -160,7 +160,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -6,17 +6,16 @@ writes ``time_to_accuracy.png`` and ``time_to_accuracy.csv``.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from sfsim.errors import SfsimError
+from sfsim.console import script
 from sfsim.report.figures import accuracy_over_time
 from sfsim.report.style import save
 from sfsim.report.tables import labels
-from sfsim.results import Result
+from sfsim.results import Result, find_runs
 
 
 def table(results: Sequence[Result], target: float | None = None) -> pd.DataFrame:
@@ -44,13 +43,13 @@ def table(results: Sequence[Result], target: float | None = None) -> pd.DataFram
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, write the figure and the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
     parser.add_argument("--target", type=float, help="value to reach; default: each scenario's own")
     parser.add_argument(
         "--out", type=Path, default=Path("runs") / "figures", help="folder (default: runs/figures)"
     )
     options = parser.parse_args(arguments)
-    results = [Result(path) for path in options.runs]
+    results = find_runs(options.runs)
     rows = table(results, options.target)
     options.out.mkdir(parents=True, exist_ok=True)
     rows.to_csv(options.out / "time_to_accuracy.csv", index=False)
@@ -59,7 +58,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SfsimError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -7,17 +7,20 @@ the state, the file system), and what the last checkpoint takes to be replayed.
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
 import sfsim
+from sfsim.learning.declarations import Iid, Synthetic
 from sfsim.results import Progress
 from sfsim.workload.checkpoint import CheckpointFolder
 from sfsim.workload.recording import Recorder
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNS = 5
 SHARES = (0.0, 0.01, math.inf)
 
 
@@ -47,13 +50,17 @@ class Meter:
         Recorder._save_if_possible, CheckpointFolder.write = self._own  # type: ignore[method-assign]
 
 
-def main(runs: int = 5) -> None:
+def main(toy: bool = False) -> None:
     """Run and print."""
     scenario, meter = sfsim.load(ROOT / "scenarios" / "quickstart.toml"), Meter()
+    runs, warm_up = (1, 0) if toy else (RUNS, 1)
+    if toy:
+        images = Synthetic(num_train=60, num_test=8, image_size=8, in_channels=1, num_classes=4)
+        scenario = replace(scenario, data=images, partition=Iid(), target=None, global_rounds=2)
     cpu_s: dict[float, list[float]] = {share: [] for share in SHARES}
     part: dict[float, list[float]] = {share: [] for share in SHARES}
     counts = dict.fromkeys(SHARES, 0)
-    for _ in range(runs + 1):
+    for _ in range(runs + warm_up):
         for share in SHARES:
             meter.spent_s, meter.count = 0.0, 0
             with tempfile.TemporaryDirectory() as folder:
@@ -64,10 +71,10 @@ def main(runs: int = 5) -> None:
             counts[share] = meter.count
     for share in SHARES:  # the first run of each kind warms up
         print(
-            f"checkpoint share {share:g}: {counts[share]} checkpoints, {median(part[share][1:]):.2%} of the wall "
-            f"time; {median(cpu_s[share][1:]):.2f} s CPU"
+            f"checkpoint share {share:g}: {counts[share]} checkpoints, {median(part[share][warm_up:]):.2%} of the wall "
+            f"time; {median(cpu_s[share][warm_up:]):.2f} s CPU"
         )
-    ratios = [b / a for a, b in zip(cpu_s[0.0][1:], cpu_s[0.01][1:], strict=True)]
+    ratios = [b / a for a, b in zip(cpu_s[0.0][warm_up:], cpu_s[0.01][warm_up:], strict=True)]
     print(f"CPU with the default share / without checkpoints: {median(ratios):.3f}")
     print(f"on disk: {meter.num_bytes:,} bytes")
     meter.close()

@@ -8,6 +8,7 @@ context model, the coder. ``python -m benchmarks.learned --soak`` runs the long 
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from time import process_time
 from typing import Any
 
@@ -60,7 +61,7 @@ def paired(*runs: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     return [statistics.median(found) for found in times]
 
 
-def stage(trainee: Trainee, wire: WireCodec, x: Tensor) -> tuple[list[float], float]:
+def stage(trainee: Trainee, wire: WireCodec, x: Tensor, repeats: int) -> tuple[list[float], float]:
     """Return ms of the entropy stage (CompressAI there, ours there, back, back) and of forward + backward."""
     model: Any = trainee
     with torch.no_grad():
@@ -78,6 +79,7 @@ def stage(trainee: Trainee, wire: WireCodec, x: Tensor) -> tuple[list[float], fl
             lambda: wire._latents.encode(columns, side),
             lambda: model.decompress(theirs["strings"], theirs["shape"]),
             lambda: wire._latents.decode(ours.data, shape),  # type: ignore[arg-type]
+            repeats=repeats,
         )
     model.g_a, model.h_a, model.g_s = kept
 
@@ -88,17 +90,21 @@ def stage(trainee: Trainee, wire: WireCodec, x: Tensor) -> tuple[list[float], fl
     return times, paired(learn, repeats=3)[0]
 
 
-def speed() -> None:
+def speed(toy: bool) -> None:
     """Print times of the entropy stage of cheng-at at published strides."""
+    cases: tuple[tuple[int, int, int], ...] = ((1, 32, 256), (32, 64, 64))
+    declared, steps, repeats = ChengAt(), 20, REPEATS
+    if toy:
+        cases, declared, steps, repeats = ((1, 4, 8),), ChengAt(channels=8, stages=1), 1, 1
     heads = f"{'there':>8}{'was':>9}{'x':>6}{'back':>8}{'was':>9}{'x':>6}{'% f+b':>7}"
     print(f"{'cheng-at, entropy stage, CPU ms':<40}{heads}")
-    for batch, channels, size in ((1, 32, 256), (32, 64, 64)):
+    for batch, channels, size in cases:
         x = features(batch, channels, size, f"speed {size}")
-        trainee = train(ChengAt(), x, 20)
+        trainee = train(declared, x, steps)
         ready(trainee)
         for mode in ("round", "centred", "auto"):
-            trainee.declaration = ChengAt(mode=mode)  # type: ignore[arg-type]
-            (was_there, there, was_back, back), learning = stage(trainee, freeze(trainee, 1), x)
+            trainee.declaration = replace(declared, mode=mode)
+            (was_there, there, was_back, back), learning = stage(trainee, freeze(trainee, 1), x, repeats)
             name = f"{batch}x{channels}x{size}x{size} -> {size // 16}x{size // 16}, {mode}"
             print(
                 f"{name:<40}{there:>8.2f}{was_there:>9.1f}{was_there / there:>6.0f}{back:>8.2f}{was_back:>9.1f}"
@@ -112,7 +118,7 @@ def ready(trainee: Trainee) -> None:
     model.update(force=True, update_quantiles=True)
 
 
-def sizes() -> None:
+def sizes(toy: bool) -> None:
     """Print bytes of 16 tensors each, everything counted here, only the strings there."""
     print(f"{'16 tensors, bytes':<40}{'ours':>9}{'CompressAI':>12}{'':>8}{'/ideal':>9}{'B over':>8}")
     rows: tuple[tuple[Learned, int, int, int, int], ...] = (
@@ -121,6 +127,8 @@ def sizes() -> None:
         (ChengAt(stages=1, lambda_=30), 64, 8, 32, 100),
         (Ae(lambda_=100), 64, 112, 1, 60),
     )
+    if toy:
+        rows = ((Ae(channels=8), 4, 16, 1, 1), (ChengAt(channels=8, stages=1), 4, 8, 1, 1))
     for declared, channels, size, batch, steps in rows:
         pool = features(32 * batch, channels, size, f"sizes {size}").unflatten(0, (32, batch))
         trainee = train(declared, pool[:16].flatten(0, 1), steps)
@@ -143,12 +151,12 @@ def sizes() -> None:
             )
 
 
-def mixtures() -> None:
+def mixtures(side: int) -> None:
     """Print ns per symbol of the mixture coder (K = 3) against `GaussianMixtureConditional`."""
     from compressai.entropy_models import GaussianMixtureConditional
 
     rng = seeds.stream(0, "benchmark", "mixture")
-    channels, side = 64, 14
+    channels = 64
     shape = (1, 3 * channels, side, side)
     numel = channels * side * side
     means = rng.normal(0, 5, shape).astype(np.float32)
@@ -202,12 +210,12 @@ def mixtures() -> None:
     )
 
 
-def main() -> None:
+def main(toy: bool = False) -> None:
     """Print speed, sizes and the mixture coder."""
     with single_thread():
-        speed()
-        sizes()
-        mixtures()
+        speed(toy)
+        sizes(toy)
+        mixtures(4 if toy else 14)
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def against_simgrid(python: str, clients: int, messages: int) -> str:
     net = edges("star", names)
     links = [(edge[2].rate_bps, edge[2].latency_s) for edge in net]
     told = {"access": links[:clients], "trunks": links[clients:], "sizes": size}
-    program, ratios, errors = str(Path(__file__).with_name("simgrid_star.py")), [], []
+    program, ratios, errors = str(Path(__file__).with_name("_simgrid_star.py")), [], []
     for _ in range(REPEATS + 1):
         done = subprocess.run(
             [python, program], input=json.dumps(told), capture_output=True, check=True, text=True
@@ -206,7 +206,7 @@ def against_simgrid(python: str, clients: int, messages: int) -> str:
 
 
 def same_star(names: list[str], net: list[Edge], size: list[list[int]]) -> tuple[float, list[float]]:
-    """Run the star of `simgrid_star.py`; return the seconds it took, and when each client's last message arrived."""
+    """Run the star of `_simgrid_star.py`; return the seconds it took, and when each client's last message arrived."""
     env, ends_s = simpy.Environment(), [0.0] * len(names)
     hosts = {name: name for name in (*names, "server")}
     network = Network(env, net, hosts, framing("none"), 1, None)
@@ -225,8 +225,9 @@ def same_star(names: list[str], net: list[Edge], size: list[list[int]]) -> tuple
     return perf_counter() - started, ends_s
 
 
-def main() -> None:
-    """Print one row per case, then the large ones."""
+def main(toy: bool = False) -> None:
+    """Print one row per case, then the large ones and the comparisons, which a toy leaves out."""
+    repeats, fewer = (1, 200) if toy else (REPEATS, 1)
     print(f"{'case':<28}{'transfers/s':>13}{'ratio to null loop':>20}{'asked':>8}")
     for name, shape, clients, messages, asked in (
         ("star, 1,000 clients", "star", 1000, 50, 0.09),
@@ -237,16 +238,25 @@ def main() -> None:
         ("cell, 1,000 clients", "cell", 1000, 20, 0.03),
     ):
         rate, ratio = against(
-            lambda a=shape, b=clients, c=messages: transfers(a, b, c),  # type: ignore[misc]
-            lambda b=clients, c=messages: nothing(b, c),  # type: ignore[misc]
+            lambda a=shape, b=clients // fewer, c=messages: transfers(a, b, c),  # type: ignore[misc]
+            lambda b=clients // fewer, c=messages: nothing(b, c),  # type: ignore[misc]
+            repeats,
         )
         print(f"{name:<28}{rate:>13,.0f}{ratio:>20.3f}{asked:>8.2f}", flush=True)
     _, with_ledger = against(
-        lambda: transfers("star", 1000, 50, Ledger()), lambda: transfers("star", 1000, 50)
+        lambda: transfers("star", 1000 // fewer, 50, Ledger()),
+        lambda: transfers("star", 1000 // fewer, 50),
+        repeats,
     )
     print(
         f"star, 1,000 clients, with the ledger: {1 / with_ledger:.2f} times as long as without (asked: 1.5)"
     )
+    if not toy:
+        comparisons()
+
+
+def comparisons() -> None:
+    """Print how the engine stands beside ns.py and SimGrid, where they are installed, and the large cases."""
     if find_spec("ns") is None:
         print("ns.py is not installed: no comparison")
     else:

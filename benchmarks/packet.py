@@ -21,6 +21,7 @@ from sfsim.network.topology import from_links
 
 HOPS = {"1": Link(rate_bps=100e6, latency_s=0.01), "2": Link(rate_bps=50e6, latency_s=0.01)}
 FRAME_BITS = 1500 * 8
+TURNS = 5
 
 
 def recursion(num_packets: int) -> float:
@@ -64,15 +65,16 @@ def ns_py(num_packets: int) -> float:
     return 2 * num_packets / (perf_counter() - start)
 
 
-def main(turns: int = 5) -> None:
+def main(toy: bool = False) -> None:
     """Print packet-hops/s and, with ns.py, ratios."""
+    turns, many, few = (1, 20, 10) if toy else (TURNS, 66_667, 6667)
     cases: dict[str, Callable[[], float]] = {
-        "recursion, 100 MB": lambda: recursion(66_667),
-        "events, UDP, FIFO, 10 MB": lambda: events(6667, "udp", "fifo"),
-        "events, selective repeat, DRR, 10 MB": lambda: events(6667, "arq", "drr"),
+        "recursion, 100 MB": lambda: recursion(many),
+        "events, UDP, FIFO, 10 MB": lambda: events(few, "udp", "fifo"),
+        "events, selective repeat, DRR, 10 MB": lambda: events(few, "arq", "drr"),
     }
     if find_spec("ns") is not None:
-        cases["ns.py, 10 MB"] = lambda: ns_py(6667)
+        cases["ns.py, 10 MB"] = lambda: ns_py(few)
     found = [{name: case() for name, case in cases.items()} for _ in range(turns)]
     for name in cases:
         text = f"{name:38} {median(turn[name] for turn in found):14,.0f} packet-hops/s"

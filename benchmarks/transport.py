@@ -35,8 +35,9 @@ def plain(kernel: ModuleType, run: Callable[[], float]) -> float:
         kernel.run = compiled  # type: ignore[attr-defined]
 
 
-def main() -> None:
+def main(toy: bool = False) -> None:
     """Print one row per kernel and loss: 10 MB (plain Python: 0.5 MB) over 10 Mbit/s and 50 ms."""
+    repeats, num_bytes, short_bytes = (1, 30_000, 3_000) if toy else (REPEATS, NUM_BYTES, SHORT_BYTES)
     path = Path(1e7, 1e7, 0.025, 0.025)
     draws = stream(0, "benchmark", "transport").random(100_000)
     cubic, reno, arq, wifi = TcpCubic(), TcpReno(), Arq(), Wifi()
@@ -75,10 +76,10 @@ def main() -> None:
             ),
         ]
         for name, kernel, send, packets in cases:
-            fast = packets_per_s(lambda send=send: send(NUM_BYTES), packets, REPEATS)  # type: ignore[misc]
+            fast = packets_per_s(lambda send=send: send(num_bytes), packets, repeats)  # type: ignore[misc]
             slow = plain(
                 kernel,
-                lambda send=send, packets=packets: packets_per_s(lambda: send(SHORT_BYTES), packets, 2),  # type: ignore[misc]
+                lambda send=send, packets=packets: packets_per_s(lambda: send(short_bytes), packets, 2),  # type: ignore[misc]
             )
             print(f"{name:<12}{loss:>7}{fast / 1e6:>13.1f}{slow / 1e6:>14.3f}{fast / slow:>8.0f}")
 

@@ -1,12 +1,14 @@
 """The command `sfsim`: every verb reads its arguments, calls one function and shows what came out.
 
 Exit codes: 0, also for a target that was missed; 2 for anything a user can cause, with one line on stderr;
-3 for a missed target under ``--require-target``.
+3 for a missed target under ``--require-target``; 130 after Ctrl-C and 143 after SIGTERM, with one line that says how
+to go on.
 """
 
 import os
 import sys
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -27,6 +29,7 @@ from sfsim.commands.options import (
 )
 from sfsim.errors import ConfigError, SfsimError
 from sfsim.files import writing
+from sfsim.interruption import Interrupted, handled
 
 if TYPE_CHECKING:
     from sfsim.results import Result
@@ -256,13 +259,13 @@ def report_(
         ),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about one run, or several overlaid."""
+    """Write one self-contained HTML page about one run, or several overlaid; folders of runs may be given."""
     from sfsim import console
     from sfsim.report import report
-    from sfsim.results import Result
+    from sfsim.results import find_runs
 
-    results = [Result(path) for path in runs]
-    default = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
+    results = find_runs(runs)
+    default = results[0].directory / "report.html" if len(results) == 1 else Path("report.html")
     console.line(f"report: {report(results, out or default)}")
 
 
@@ -270,8 +273,8 @@ def report_(
 def compare(runs: Runs) -> None:
     """Print one row per run, and what of their scenarios differs; folders of runs may be given."""
     from sfsim import console
-    from sfsim.report.rates import find_runs
     from sfsim.report.tables import compare_table, difference_table
+    from sfsim.results import find_runs
 
     results = find_runs(runs)
     console.table(compare_table(results))
@@ -313,9 +316,14 @@ def _usage(error: Any) -> str:
 def main() -> None:
     """Run the command; what a user can cause becomes one line and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False))  # the code of a typer.Exit, or None
-    except typer.Abort:
-        sys.exit(130)
+        with handled():
+            sys.exit(app(standalone_mode=False))  # the code of a typer.Exit, or None
+    except (typer.Abort, Interrupted) as stopped:
+        from sfsim import console
+
+        stopped = stopped if isinstance(stopped, Interrupted) else Interrupted(SIGINT)
+        console.stop(str(stopped))
+        sys.exit(stopped.exit_code)
     except (SfsimError, UsageError) as error:
         from sfsim import console
 

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
+
+from sfsim.errors import SfsimError
+from sfsim.interruption import Interrupted, handled
+from sfsim.names import shown
 
 if TYPE_CHECKING:
     from sfsim.preview import Preview
     from sfsim.report.tables import Table
     from sfsim.results import Progress, Result
 
+_LONGEST_CELL = 120  # characters; a path may be that long
 _WIDE = 1000  # columns of a terminal that is none: in a file or a pipe a row is a line
 
 
@@ -24,30 +30,42 @@ def _out() -> Console:
 
 def line(text: str, style: str = "") -> None:
     """Print one line that is never wrapped, so that it can be searched for."""
-    _out().print(text, style=style, soft_wrap=True, markup=False)
+    _out().print(shown(text), style=style, soft_wrap=True, markup=False)
 
 
 def error(text: str) -> None:
     """Print one line on stderr, whatever line breaks `text` has."""
-    print("error:", " ".join(text.splitlines()), file=sys.stderr)
+    print("error:", shown(" ".join(text.splitlines())), file=sys.stderr)
+
+
+def stop(text: str) -> None:
+    """Print one line on stderr about an end that is no error."""
+    print(shown(text), file=sys.stderr)
 
 
 def note(text: str) -> None:
     """Print one line on stderr about an answer that stands on stdout."""
-    print("note:", text, file=sys.stderr)
+    print("note:", shown(text), file=sys.stderr)
 
 
 def table(content: "Table") -> None:
     """Print a table of the report."""
-    drawn = RichTable(title=content.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    drawn = RichTable(
+        title=_cell(content.title), title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for i, name in enumerate(content.head):
         right = i in content.numbers
-        drawn.add_column(name, justify="right" if right else "left", no_wrap=right, header_style="dim")
+        drawn.add_column(_cell(name), justify="right" if right else "left", no_wrap=right, header_style="dim")
     for row in content.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(_cell, row))
     out = _out()
     out.print(drawn)
     out.print()
+
+
+def _cell(text: str) -> Text:
+    """Return a text that is no markup, whatever stands in it."""
+    return Text(shown(text, _LONGEST_CELL))
 
 
 def facts(record: Any) -> None:
@@ -95,14 +113,30 @@ def preview(world: "Preview") -> None:
 
 def summary(result: "Result") -> None:
     """Print what a run came to: target, bytes, seconds, and what never happened."""
+    from sfsim.report.checks import checks
     from sfsim.report.tables import bytes_table, delay_table, outcome
 
     table(bytes_table(result))
     table(delay_table(result))
+    for check in checks(result):
+        line(str(check), "" if check.right else "bold red")
     for note in result.notes:
         line(f"note: {note}", "yellow")
     line(f"{result.name}: {outcome(result)}", "bold")
     line(f"run: {result.directory}")
+
+
+def script(main: Callable[[], None]) -> None:
+    """Run the main function of a script; what a user can cause becomes one line and exit code 2."""
+    try:
+        with handled():
+            main()
+    except SfsimError as wrong:
+        error(str(wrong))
+        sys.exit(2)
+    except Interrupted as stopped:
+        stop(str(stopped))
+        sys.exit(stopped.exit_code)
 
 
 @contextmanager
@@ -134,7 +168,7 @@ def progress(name: str, rounds: int, quiet: bool) -> Iterator[Callable[["Progres
         def show(now: "Progress") -> None:
             if now.round == 0:  # not before: an error in the preparations stands alone
                 note = f"; {now.note}" if now.note else ""
-                print(f"{name}: {rounds} rounds{note}", file=sys.stderr, flush=True)
+                print(f"{shown(name)}: {rounds} rounds{note}", file=sys.stderr, flush=True)
                 return
             wall_s = time.monotonic() - started_s
             text = f"round {now.round}/{now.rounds}: simulated {now.time_s:.6g} s, wall {wall_s:.1f} s"
@@ -155,7 +189,7 @@ def _bar(name: str, rounds: int) -> Iterator[Callable[["Progress"], None]]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[simulated]}"),
@@ -165,11 +199,11 @@ def _bar(name: str, rounds: int) -> Iterator[Callable[["Progress"], None]]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=rounds, simulated="preparing")
+        task = bar.add_task(shown(name, 40), total=rounds, simulated="preparing")
 
         def show(now: "Progress") -> None:
             if now.note:
-                bar.console.print(f"{name}: {now.note}", markup=False, highlight=False, soft_wrap=True)
+                bar.console.print(f"{shown(name)}: {now.note}", markup=False, highlight=False, soft_wrap=True)
             simulated = f"simulated {now.time_s:.4g} s{_measured(now)}"
             bar.update(task, completed=now.round, simulated=simulated)
 

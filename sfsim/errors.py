@@ -97,6 +97,12 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
     >>> did_you_mean("MJI", ["accuracy", "mji"])
     "Did you mean 'mji'?"
     """
+    close = closest(word, choices)
+    return f"Did you mean {close!r}?" if close else None
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that is most like a word, or None when none is close."""
     plain = {choice.casefold().replace("-", "_"): choice for choice in choices}
     close = get_close_matches(word.casefold().replace("-", "_"), list(plain), n=1, cutoff=0.6)
-    return f"Did you mean {plain[close[0]]!r}?" if close else None
+    return plain[close[0]] if close else None

@@ -1,7 +1,8 @@
 """Outgoing: what a party hands to the network, encoded bytes and what the ledger will say about them."""
 
 from typing import NamedTuple
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 
 class Outgoing(NamedTuple):

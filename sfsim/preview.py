@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from sfsim import world as worlds
 from sfsim.scenario.summary import client_rows, link_words
 from sfsim.workload.coding import FLOAT_BYTES
@@ -48,11 +46,7 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
     SfsimError
         Whatever would stop the run: missing data, a part that does not fit into a device's memory, no route.
     """
-    dataset, shards = worlds.load_data(scenario, data_root)
-    protocol = worlds.protocol_of(scenario)
-    setting = Setting(scenario, dataset, shards, protocol.ONE_SERVER_MODEL, 1, torch.device("cpu"))
-    setting.executor.close()
-    worlds.check_memories(scenario, setting)
+    setting = worlds.untrained(scenario, data_root)
     rows, up, down = [], 0, 0
     for row in client_rows(scenario):
         name = row["client"]
@@ -69,7 +63,7 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
         rows.append(
             row
             | {
-                "examples": f"{len(shards[name]):,}",
+                "examples": f"{len(setting.shards[name]):,}",
                 "minibatches": f"{len(sizes):,}",
                 "raw MB up / round": f"{(first + second + model_bytes) / 1e6:,.3f}",
                 "raw MB down / round": f"{(first + second + model_bytes) / 1e6:,.3f}",

@@ -6,6 +6,7 @@ ledger says all that another network needs: what every party computed, what that
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +15,7 @@ from sfsim import __version__
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import Ledger
-from sfsim.results import Result, claim, write
+from sfsim.results import Result, claim, first_divergence, write
 from sfsim.scenario import Scenario, scenario_hash
 
 # What decides the clock and nothing else.
@@ -45,7 +46,10 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
         `run` is no finished run.
     ConfigError
         The learning depends on the clock: asynchronous order, datagrams that may be lost, SL with learned codecs; or
-        the clients are others.
+        the clients are others, or a device has less memory and the model does not fit into it (which is found out
+        with the run's data: the environment variable ``SFSIM_DATA``).
+    NetworkError
+        Over the other network a message loses bytes for good: a direct run would learn from the rest, or stop.
 
     Examples
     --------
@@ -60,10 +64,18 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     result = Result(run)
     before: Scenario = validate(Scenario, result.scenario, f"{run}, scenario.json")
     scenario = _over(before, over, result)
+    if _has_less_memory(scenario, before):
+        root = os.environ.get("SFSIM_DATA")
+        worlds.untrained(scenario, None if root is None else Path(root))
     digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
     directory = claim(None if out is None else Path(out), scenario.name, digest)
-    tables = (result.computations, result.messages, result.evaluations)
-    workload = RecordedWorkload(*(table.itertuples(index=False) for table in tables))
+    workload = RecordedWorkload(
+        result.computations.itertuples(index=False),
+        result.messages.itertuples(index=False),
+        result.evaluations.itertuples(index=False),
+        scenario.codec_training.update_codec,
+        scenario.codecs.client_model_down,
+    )
     env, ledger = Clock(), Ledger()
     network = worlds.network_of(scenario, env, ledger)
     target, goal, ended = scenario.target, goal_of(scenario), env.event()
@@ -76,6 +88,13 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     network.finish()
     network.check_conservation()
     notes = [f"retimed: learnt in {Path(run).name} ({result.summary['scenario_hash']}), on another network"]
+    if scenario.global_rounds < before.global_rounds:
+        notes.append(
+            f"retimed: the run reached its target after round {scenario.global_rounds} of {before.global_rounds}, "
+            "so this is a run of as many rounds"
+        )
+    notes += filter(None, [first_divergence(ledger.evaluations)])
+    notes += scenario.remarks() + [note for note in result.notes if worlds.is_saturation_note(note)]
     environment = {**result.environment, "wall_s": perf_counter() - started_s, "jobs": 1}
     return Result(
         write(
@@ -103,6 +122,13 @@ def not_taken(run: Path | str, over: Scenario) -> list[str]:
     return [key for key in mine | theirs if key not in TIMING and mine.get(key) != theirs.get(key)]
 
 
+def _has_less_memory(scenario: Scenario, before: Scenario) -> bool:
+    """Return whether a device has less memory than the one that the run is known to have fitted into."""
+    devices = [(scenario.main_server.device, before.main_server.device)]
+    devices += [(group.device, before.groups[name].device) for name, group in scenario.groups.items()]
+    return any(now.memory_bytes < then.memory_bytes for now, then in devices)
+
+
 def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:
     """The scenario that learns as `before` did and takes its time as `over` does."""
     if before.client_names != over.client_names:
@@ -125,5 +151,11 @@ def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:
     if result.evaluations["value"].isna().any():
         raise ResultsError(f"{result.directory}: diverged; there is nothing to retime")
     rounds = int(result.evaluations["round"].max())
+    if rounds < before.global_rounds and before.gradient_gate is not None:
+        raise ConfigError(
+            "gradient_gate",
+            f"a gate in a run that stopped after {rounds} of {before.global_rounds} rounds",
+            "a run of all its rounds, because a gate opens by the share of them that is over",
+        )
     seeds = replace(before.seeds, network=over.seeds.network)
     return replace(before, seed=seeds, global_rounds=rounds, **{key: getattr(over, key) for key in TIMING})

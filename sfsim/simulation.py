@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sfsim import __version__
+from sfsim import __version__, interruption
 from sfsim.collector import patient_collector
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, DataError, Diverged, ResultsError, SfsimError, SimulationError
+from sfsim.interruption import Interrupted
 from sfsim.ledger import EvaluationRecord
-from sfsim.results import Progress, Result, claim, write
+from sfsim.results import Progress, Result, claim, first_divergence, write
 from sfsim.resuming import find, open_folder
 from sfsim.scenario import Scenario, scenario_hash
 from sfsim.workload.recording import OutOfStep
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import simpy
 
     from sfsim.ledger import Ledger
+    from sfsim.workload.checkpoint import CheckpointFolder
     from sfsim.world import World
 
 _VERSIONS = ("simpy", "torch", "numpy", "networkx", "pandas", "pyarrow", "compressai")
@@ -196,7 +200,8 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
             world.recorder.open(folder, share)
         if progress:
             progress(Progress(0, scenario.global_rounds, 0.0, note=note))
-        notes = _simulate(scenario, world)
+        with interruption.saving() if folder and share > 0 else nullcontext():
+            notes = _simulate(scenario, world)
         written = write(
             directory,
             world.ledger,
@@ -208,6 +213,9 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
             predictions=world.workload.predictions,
             add_files=lambda folder: world.workload.save_codecs(folder / "codecs"),
         )
+    except Interrupted as stopped:
+        stopped.way_out = _way_out(scenario, folder, options)
+        raise
     except SfsimError as error:
         if folder and not (folder.saved and isinstance(error, DataError | ResultsError)):
             folder.discard()
@@ -221,6 +229,16 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
     return Result(written)
 
 
+def _way_out(scenario: Scenario, folder: CheckpointFolder | None, options: _Options) -> str:
+    """Say how to go on with a run that was interrupted."""
+    if folder is None or folder.saved is None:
+        return " before anything was saved; start it again"
+    place = folder.folder.parent
+    shown = options.out if options.out is not None else place.with_name(place.name.removesuffix(".partial"))
+    after = f"after round {folder.saved['round']} of {scenario.global_rounds}"
+    return f"; go on {after} with: sfsim resume {shlex.quote(str(shown))}"
+
+
 def _simulate(scenario: Scenario, world: World) -> list[str]:
     """Run a world to its end, and return what there is to say about that end."""
     notes = []
@@ -232,6 +250,8 @@ def _simulate(scenario: Scenario, world: World) -> list[str]:
         split = "validation" if len(world.workload.setting.dataset.validation) else "test"
         nan = EvaluationRecord(error.round, world.env.now, split, "on", metric_of(scenario), math.nan, "")
         world.ledger.evaluations.append(nan)
+    else:
+        notes += filter(None, [first_divergence(world.ledger.evaluations)])
     if world.recorder:
         world.recorder.check_end()
     world.network.finish()

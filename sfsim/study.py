@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sfsim.errors import ConfigError, ResultsError, SfsimError
+from sfsim.interruption import Interrupted
 from sfsim.results import Result
 from sfsim.scenario import Scenario, load
 
@@ -132,6 +133,11 @@ def run(cells: Sequence[Cell], jobs: int = 1, data_root: Path | None = None) -> 
             left_s = (perf_counter() - started_s) / number * (len(todo) - number)
             done = f"{number}/{len(todo)}: {cell.out.name}{' FAILED' if error else ''}, {wall_s:.0f} s"
             _say(f"{done}; about {_duration(left_s)} left" if left_s else done)
+    except Interrupted as stopped:
+        for child in multiprocessing.active_children():  # the pool would wait for whole runs
+            child.terminate()
+        stopped.way_out = "; finished runs are kept, start the study again to go on"
+        raise
     except BrokenProcessPool:
         raise ResultsError(
             "a run's process was killed (out of memory?); finished runs are kept, start the study again"

@@ -17,6 +17,7 @@ import torch
 from sfsim.clock import Clock
 from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
+from sfsim.errors import ConfigError
 from sfsim.learning.data import load_dataset
 from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
@@ -27,6 +28,7 @@ from sfsim.seeds import stream
 from sfsim.splitfed.client import Client
 from sfsim.splitfed.fed_server import FedServer
 from sfsim.splitfed.main_server import MainServer
+from sfsim.splitfed.meeting import Meeting
 from sfsim.splitfed.parties import Parties
 from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER
 from sfsim.splitfed.referee import Referee
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from sfsim.scenario import Scenario
     from sfsim.workload.work import Workload
 
+_SATURATED = "values were beyond its range and sent as its largest number"
 _PROTOCOLS = {"sl": "sl", "splitfed-v1": "splitfed_v1", "splitfed-v2": "splitfed_v2"}
 
 
@@ -153,6 +156,7 @@ def populate(
         else main_device
     )
     common = (env, network)
+    meeting = Meeting(env, workload, needed=scenario.aggregate == "best-validation")
     main_server = MainServer(
         MAIN_SERVER,
         *common,
@@ -161,7 +165,7 @@ def populate(
         ledger,
         u_shaped=u_shaped,
         one_model=protocol.ONE_SERVER_MODEL,
-        after_clients=scenario.aggregate == "best-validation",
+        meeting=meeting,
     )
     fed_server = FedServer(
         FED_SERVER, *common, fed_device, workload, ledger, multicast=not why_unicast(scenario)
@@ -174,6 +178,7 @@ def populate(
             workload,
             ledger,
             u_shaped=u_shaped,
+            meeting=meeting,
             start_s=group.start_s,
         )
         for name, group in scenario.groups.items()
@@ -191,6 +196,7 @@ def load_data(scenario: Scenario, data_root: Path | None) -> tuple[Dataset, dict
     """Load the data set and deal its training split to the clients."""
     names, seed = scenario.client_names, scenario.seeds.data
     dataset = load_dataset(scenario.data, data_root, seed, scenario.validation_fraction)
+    _check_splits(scenario, dataset)
     dealt = partition(
         dataset.partition_labels,
         scenario.partition,
@@ -199,6 +205,27 @@ def load_data(scenario: Scenario, data_root: Path | None) -> tuple[Dataset, dict
         dataset.client_indices,
     )
     return dataset, dict(zip(names, dealt, strict=True))
+
+
+def untrained(scenario: Scenario, data_root: Path | None) -> Setting:
+    """Load the data and build the model of a scenario; refuse what does not fit into its device's memory."""
+    dataset, shards = load_data(scenario, data_root)
+    one_model = protocol_of(scenario).ONE_SERVER_MODEL
+    setting = Setting(scenario, dataset, shards, one_model, 1, torch.device("cpu"))
+    setting.executor.close()
+    check_memories(scenario, setting)
+    return setting
+
+
+def _check_splits(scenario: Scenario, dataset: Dataset) -> None:
+    """Refuse an empty validation split that something asks for, which the training would only find out later."""
+    asks = "target is looked for on" if scenario.target else "aggregate = 'best-validation' looks at"
+    if not len(dataset.validation) and (scenario.target or scenario.aggregate == "best-validation"):
+        raise ConfigError(
+            "validation_fraction",
+            f"no validation example beside {len(dataset.train):,} to train on",
+            f"a share that leaves some, because the {asks} the validation split",
+        )
 
 
 def check_memories(scenario: Scenario, setting: Setting) -> None:
@@ -233,8 +260,13 @@ def notes(scenario: Scenario, world: World) -> list[str]:
     """What a reader of the results must know: effects that were configured and never happened."""
     lines = scenario.remarks()
     for slot, count in world.workload.saturated().items():
-        lines.append(f"codec {slot}: {count:,} values were beyond its range and sent as its largest number")
+        lines.append(f"codec {slot}: {count:,} {_SATURATED}")
     return lines + clock_notes(scenario, world.ledger)
+
+
+def is_saturation_note(note: str) -> bool:
+    """Return whether a note tells of values beyond a codec's range, which is so on every network."""
+    return note.endswith(_SATURATED)
 
 
 def clock_notes(scenario: Scenario, ledger: Ledger) -> list[str]:

@@ -3,7 +3,9 @@
 Test files list codecs and tensors only; the rules are here (and in words in `sfsim.codec.base`).
 """
 
+import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 import sfsim.codec
 from sfsim import seeds
-from sfsim.codec import Codec, Learned
+from sfsim.codec import Codec, FeatureWise, Learned, ProductQuantization
 from sfsim.codec.frame import Frame
 from sfsim.codec.selecting import count_kept
 from sfsim.errors import CodecError
@@ -21,6 +23,18 @@ CATALOGUE = Path(__file__).resolve().parents[1] / "codecs"
 EVERY_ENTRY = {path.stem: sfsim.codec.load(path) for path in sorted(CATALOGUE.glob("*.toml"))}
 # Learned codecs code with weights, not by their declaration alone: tests/test_learned_*.py.
 ENTRIES = {stem: codec for stem, codec in EVERY_ENTRY.items() if not isinstance(codec, Learned)}
+# The pieces of a sample divide its size, and the tensors here are of all sizes: one piece, which the batch shares.
+ENTRIES |= {
+    stem: replace(codec, subvectors=1, centroids=3)
+    for stem, codec in ENTRIES.items()
+    if isinstance(codec, ProductQuantization)
+}
+# Nor do tiny tensors fit into a budget of half a bit an entry.
+ENTRIES |= {
+    stem: replace(codec, bits_per_entry=1e5 * codec.bits_per_entry)
+    for stem, codec in ENTRIES.items()
+    if isinstance(codec, FeatureWise) and codec.bits_per_entry
+}
 
 
 def rng() -> np.random.Generator:
@@ -84,7 +98,7 @@ def check_round_trip(codec: Codec, x: np.ndarray, training: bool) -> None:
 def error_bound(codec: Codec, x: np.ndarray) -> np.ndarray:
     """Return the largest error that the codec's formula allows, per element (float64, shape of x)."""
     if codec.kind == "chain":
-        return error_bound(codec.stages[0], x)
+        return error_bound(codec.stages[1 if codec.feeds_back else 0], x)
     size = np.abs(x)
     largest = size.max(initial=0.0)
     half_step = np.abs(x) * 2.0**-10 + 2.0**-24  # of a float16 value
@@ -109,6 +123,21 @@ def error_bound(codec: Codec, x: np.ndarray) -> np.ndarray:
     if codec.kind == "topk":
         k = count_kept(codec.keep, x.size)
         return np.minimum(size, np.sort(size, axis=None)[::-1][:k].min(initial=np.inf)) + half_step
+    if codec.kind == "channel-adaptive":
+        return (x.max(initial=-np.inf) - x.min(initial=np.inf)) / 2 / (2**codec.min_bits - 1) + half_step
+    if codec.kind == "feature-wise":
+        # Dropped, or divided by a probability that may be tiny; alone, the quantiser stays on its grid.
+        return (
+            np.full(x.shape, np.inf)
+            if codec.reduction > 1
+            else x.max(initial=-np.inf) - x.min(initial=np.inf)
+        )
+    if codec.kind == "product-quantization":
+        return x.max(initial=-np.inf) - x.min(initial=np.inf) + half_step
+    if codec.kind == "frequency-aware":
+        # A transform is a rotation: a coefficient's half step may gather on one element, or spread.
+        whole = np.sqrt(np.square(x).sum()) if x.size else 0.0
+        return np.sqrt(max(x.size, 1)) * whole / (2**codec.min_bits - 1) + half_step
     return size + half_step
 
 
@@ -125,7 +154,18 @@ def check_size(codec: Codec, x: np.ndarray) -> None:
     encoded = codec.encode(x, rng(), True)
     frame = Frame.unpack(encoded.payload, codec.kind, codec.wire_parts, codec.signature)
     parts = sum(len(part) for part in frame.parts)
-    spare = 1 if codec.kind == "mask-encoded" else 0  # the mask and its signs each fill their last byte
+    # Pieces that each fill their last byte: the mask and its signs; parts.
+    spare = {
+        "mask-encoded": 1,
+        "frequency-aware": 2,
+        "channel-adaptive": 2,
+        "product-quantization": 1,
+        "feature-wise": 4,
+    }.get(codec.kind, 0)
+    told = codec.explain(encoded.payload)
+    assert told["estimated_bits"] == encoded.estimated_bits
+    assert told["parts"] == [len(part) for part in frame.parts] and told["shape"] == list(x.shape)
+    json.dumps(told)
     assert math.ceil(encoded.estimated_bits / 8) <= parts <= math.ceil(encoded.estimated_bits / 8) + spare
     assert len(encoded.payload) - parts <= 20
     if x.ndim == 4:

@@ -15,11 +15,12 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES
 }
 
-# What a package may know of the house; `errors`, `files`, `seeds`, `cost`, `declaration` and `ledger` lie below all.
+# What a package may know of the house; the ground floor lies below all.
 GROUND = {
     "payload",
     "errors",
     "files",
+    "text",
     "seeds",
     "cost",
     "declaration",
@@ -27,6 +28,8 @@ GROUND = {
     "clock",
     "collector",
     "intervals",
+    "names",
+    "interruption",
 }
 MAY_IMPORT = {
     "codec": set(),

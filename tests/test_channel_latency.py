@@ -78,7 +78,7 @@ def test_rtt_matrix(matrix):
         ("0 1\n1 0\n1 1\n", "found 3 rows, expected a square matrix"),
         ("0 1\n1 0 2\n", "line 2: found 3 numbers, expected 2 as before"),
         ("0 1\n-1 0\n", "line 2: expected round-trip times of at least 0"),
-        ("0 fast\n1 0\n", "line 1: found '0 fast', expected numbers"),
+        ("0 fast\n1 0\n", "line 1: found 'fast', expected a number"),
         ("", "found 0 rows"),
     ],
 )
@@ -118,3 +118,23 @@ def test_wrong_tables(table, message):
 def test_a_path_starts_at_the_file_that_names_it(matrix):
     (matrix.parent / "lat.toml").write_text('kind = "rtt-matrix"\npath = "slice"\npair = [1, 2]\n')
     assert load_latency(matrix.parent / "lat.toml").sample(1, "a->b", 0) == 0.2
+
+
+def test_a_matrix_in_ms_and_what_it_lacks(tmp_path):
+    path = tmp_path / "rtt.txt"
+    path.write_text("0 80 150\n80 0 0\n150 0 0\n")
+    with pytest.raises(NetworkError, match=r"a round trip of 80 s .* expected at most 5 s; scale = 1e-3"):
+        RttMatrixLatency(path=path, pair=(0, 1)).mean(1, "a->b")
+    assert RttMatrixLatency(path=path, pair=(0, 1), scale=1e-3).mean(1, "a->b") == pytest.approx(0.04)
+    with pytest.raises(NetworkError, match="found 0 between nodes 1 and 2"):
+        RttMatrixLatency(path=path, pair=(1, 2), scale=1e-3).mean(1, "a->b")
+    with pytest.raises(NetworkError, match="expected two different nodes"):
+        RttMatrixLatency(path=path, pair=(1, 1), scale=1e-3).mean(1, "a->b")
+    free = RttMatrixLatency(path=path, scale=1e-3)
+    drawn = {round(free.mean(1, f"a{i}->b"), 6) for i in range(30)}
+    assert drawn == {0.04, 0.075}
+    assert free.notes() == [
+        "rtt.txt: 2 of 6 round trips are 0 between different nodes, taken as not measured"
+    ]
+    path.write_text("0 0.1\n0.2 0\n")
+    assert "1 pairs of nodes have another round trip" in RttMatrixLatency(path=path).notes()[0]

@@ -100,8 +100,14 @@ def test_no_piece_is_empty_far_out(write):
         ("", "csv", "an empty trace; expected rows of time and rate"),
         ("time_s,rate_bps\n", "csv", "an empty trace"),
         ("0,1\n1,-2\n", "csv", "line 2: found rate -2, expected a rate of at least 0"),
-        ("0,1\n1,nan\n", "csv", "line 2: found rate nan"),
-        ("0,1\n2,1\n2,3\n", "csv", "line 3: time 2 is not after 2; times must increase"),
+        ("0,1\n1,nan\n", "csv", "line 2: found '1,nan', expected a time and a rate (rate: found 'nan'"),
+        ("0,1\nnan,1\n", "csv", "line 2: found 'nan,1', expected a time and a rate (time: found 'nan'"),
+        (
+            "0,1\n1700000000000,1\n",
+            "csv",
+            "line 2: found time 1.7e+12 s, expected a time in s (a moment in ms",
+        ),
+        ("0,1\n2,1\n1,3\n", "csv", "line 3: time goes back by 1 s; times must not decrease"),
         ("0,1\n1\n", "csv", "line 2: found '1', expected a time and a rate"),
         ("words of a licence\nand more words\n", "csv", "line 2: found 'and more words'"),
         ("0,1\n1,fast\n", "csv", "line 2: found '1,fast', expected a time and a rate"),
@@ -138,8 +144,9 @@ MAPPING = Columns(time="Timestamp", time_format="%Y.%m.%d_%H.%M.%S", rate="Kbit"
 
 
 def test_a_table_through_its_mapping(write):
-    channel = Trace(path=write(LOG), format="table", columns=MAPPING, scale=1e3, end="hold")
-    # Rows of one second share it; what is left out is held over, and the gap of minutes is closed up.
+    cut = {"gaps": "cut", "gap_s": 2.0}
+    channel = Trace(path=write(LOG), format="table", columns=MAPPING, scale=1e3, end="hold", **cut)
+    # Rows of one second share it; what is left out is held over, and the gap of minutes is cut to gap_s.
     assert pieces(channel, 99) == [
         (0, 1, 10e3),
         (1, 2, 30e3),
@@ -180,7 +187,7 @@ def test_formats_of_time(write, time_format, times):
         ({"rate": "kbit"}, "no column 'kbit'; found Timestamp, State, Kbit, Note. Did you mean 'Kbit'"),
         ({"where": {"State": "X"}}, "no row has a 'Kbit' where State = 'X'"),
         ({"where": {"Stat": "X"}}, "no column 'Stat'"),
-        ({"rate": "Note"}, "line 2: found 'a' in 'Note', expected a number"),
+        ({"rate": "Note"}, "line 2, column 'Note': found 'a', expected a number"),
         ({"time_format": "iso"}, "line 2: found time '2020.02.14_09.38.22', expected the time_format 'iso'"),
     ],
 )
@@ -221,7 +228,7 @@ def test_pantheon(write):
         ('{"timestamps": [0]}', "expected an object with lists"),
         ('{"timestamps": [0, 1], "bandwidths": [1]}', "alike long and not empty"),
         ('{"timestamps": [], "bandwidths": []}', "alike long and not empty"),
-        ('{"timestamps": [0, 0], "bandwidths": [1, 2]}', "line 2: time 0 is not after 0"),
+        ('{"timestamps": [2, 0], "bandwidths": [1, 2]}', "line 2: time goes back by 2 s"),
         ('{"timestamps": [0], "bandwidths": [-2]}', "line 1: found rate -2e"),
         ("[1, 2]", "expected an object with lists"),
     ],
@@ -243,3 +250,84 @@ def test_users_speeds(write):
         UserSpeeds(path=path, direction="up", user="bobby").realise(1, "x")
     with pytest.raises(NetworkError, match=r"user 'c': found .*, expected an object"):
         UserSpeeds(path=write('{"c": {"up_u": 1}}'), direction="up").realise(1, "x")
+
+
+BURSTS = [(2 * burst + 0.0003 * row, 20 if burst < 15 else 5) for burst in range(30) for row in range(4)]
+
+
+@pytest.mark.parametrize("rows", [BURSTS, [(0, 1), (0, 3), (7, 5), (7.5, 0), (20, 4)]])
+@pytest.mark.parametrize("gaps", [{}, {"gaps": "cut", "gap_s": 1.0}])
+def test_rows_and_tables_agree_on_one_file(write, rows, gaps):
+    path = write("time,mbps\n" + "".join(f"{time_s:.4f},{rate}\n" for time_s, rate in rows))
+    table = Trace(path=path, format="table", columns=Columns(time="time", rate="mbps"), **gaps)
+    ours, theirs = Trace(path=path, **gaps).pieces(), table.pieces()
+    assert theirs.rates.tolist() == ours.rates.tolist() and theirs.notes == ours.notes
+    assert theirs.starts_s == pytest.approx(ours.starts_s) and theirs.period_s == pytest.approx(ours.period_s)
+
+
+def test_no_wait_is_cut_out_of_a_log_unsaid(write):
+    path = write("".join(f"{time_s:.4f},{rate}\n" for time_s, rate in BURSTS))
+    held = Trace(path=path, rate_unit="Mbit/s")
+    assert held.pieces().period_s == pytest.approx(58.0012)
+    assert held.realise(1, "x").segment(0.0) == (20e6, pytest.approx(30.0))
+    assert "29 of 119 waits for the next row take more than 3 times the median" in held.notes()[0]
+    cut = Trace(path=path, rate_unit="Mbit/s", gaps="cut", gap_s=0.5)
+    # 29 waits of 2 s - 0.9 ms keep half a second each.
+    assert cut.pieces().period_s == pytest.approx(29 * 0.5 + 30 * 0.0009 + 0.0003)
+    assert (
+        "29 waits of more than 0.5 s for the next row: 43.4739 s of 58.0009 s are cut out" in cut.notes()[0]
+    )
+    with pytest.raises(
+        NetworkError, match=r"29 waits of more than 0.5 s .* the first 0.0009 s after the first row"
+    ):
+        Trace(path=path, gaps="error", gap_s=0.5).pieces()
+    with pytest.raises(ConfigError, match="gap_s: found nothing, expected the longest wait"):
+        Trace(path=path, gaps="cut")
+
+
+@pytest.mark.parametrize(
+    ("unit", "rate_bps"), [(None, 12.0), ("kbit/s", 12e3), ("Mbit/s", 12e6), ("byte/s", 96.0), ("MB/s", 96e6)]
+)
+def test_a_unit_is_declared_or_remarked(write, unit, rate_bps):
+    trace = Trace(path=write("0,12\n1,12\n"), rate_unit=unit)
+    assert trace.realise(1, "x").segment(0.0)[0] == rate_bps
+    assert [("a mean rate of 12 bit/s is hardly meant" in note) for note in trace.notes()] == [True] * (
+        unit is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("time_format", "times"),
+    [
+        ("iso", ["2023-10-29T02:59:59+02:00", "2023-10-29T02:00:00+01:00", "2023-10-29T01:00:00.000000500Z"]),
+        ("nanoseconds", ["1700000000000000000", "1700000001000000000", "1700000001000000500"]),
+        ("microseconds", ["1700000000000000", "1700000001000000", "1700000001000000.5"]),
+        ("milliseconds", ["1700000000000", "1700000001000", "1700000001000.0005"]),
+    ],
+)
+def test_times_are_exact_to_the_nanosecond(write, time_format, times):
+    path = write("t,r\n" + "".join(f"{time},{rate}\n" for rate, time in enumerate(times, start=1)))
+    columns = Columns(time="t", rate="r", time_format=time_format)
+    assert Trace(path=path, format="table", columns=columns).pieces().starts_s.tolist() == [0, 1, 1.0000005]
+
+
+def test_what_a_table_does_not_guess(write):
+    columns = Columns(time="t", rate="r")
+    for text, message in (
+        ("t,r\n1,NA\n", "line 2, column 'r': found 'NA', expected a number; no value stands there"),
+        ("t;r\n1;2,5\n", "line 2, column 'r': found '2,5', expected a number; it has a decimal comma"),
+        ("t,r\n1,2,5\n", "line 2: found 3 columns, expected 2"),
+        ("t,r\nnan,5\n", "line 2: found time 'nan'"),
+        ("t,r\n1700000000000,5\n", "line 2: found time 1.7e.12 s, expected a time in s .a moment in ms"),
+    ):
+        with pytest.raises(NetworkError, match=message):
+            Trace(path=write(text), format="table", columns=columns).pieces()
+    trace = Trace(path=write("t,r\n0,1e6\n1,-\n2,2e6\n"), format="table", columns=columns)
+    assert "1 rows without a 'r' are left out" in trace.notes()[0]
+    comma = Columns(time="t", rate="r", decimal=",")
+    assert Trace(path=write("t;r\n0,5;2,5\n"), format="table", columns=comma).pieces().rates.tolist() == [2.5]
+    mixed = Columns(time="t", rate="r", time_format="iso")
+    with pytest.raises(NetworkError, match=r"line 3: .* expected all times with an offset or all without"):
+        Trace(
+            path=write("t,r\n2024-01-01T00:00Z,1\n2024-01-01T00:01,1\n"), format="table", columns=mixed
+        ).pieces()

@@ -43,10 +43,13 @@ def test_parse() -> None:
         ("int8", "here: found 'int8', expected a table with a key kind"),
         (
             [{"kind": "zstd"}, {"kind": "topk", "keep": 0.5}],
-            "expected one tensor codec first and byte stages (zstd) behind it",
+            "expected one tensor codec, at most error-feedback before it, and byte stages (zstd, rans, byte-plane)",
         ),
         ([{"kind": "topk", "keep": 0.5}, {"kind": "zstd", "level": 23}], "level: found 23"),
-        ([], "found the stages of an empty list, expected one tensor codec first and byte stages (zstd)"),
+        (
+            [],
+            "found the stages of an empty list, expected one tensor codec, at most error-feedback",
+        ),
     ],
 )
 def test_errors(table: object, text: str) -> None:

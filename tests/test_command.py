@@ -19,6 +19,7 @@ from synthetic_run import run_directory
 from sfsim import __version__, simulation
 from sfsim.__main__ import main
 from sfsim.errors import SimulationError
+from sfsim.report import page
 from sfsim.results import Progress, Result
 from sfsim.scenario import load
 
@@ -51,6 +52,12 @@ def sfsim(
         return Said(exit_.value.code or 0, printed.out, printed.err)  # type: ignore[arg-type]
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def no_pictures_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the pictures of pages, which take seconds and are looked at in test_report.py."""
+    monkeypatch.setattr(page, "_image", lambda picture: "")
 
 
 @pytest.fixture
@@ -184,6 +191,21 @@ def test_a_missing_scenario(sfsim: Callable[..., Said]) -> None:
     assert said == Said(2, "", "error: quikstart.toml: found no such file, expected a TOML file\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (("show", "channel", "lte-pedestrain"), "channels/lte-pedestrian.toml"),
+        (("codec", "encode", "x.npy", "--out", "y", "--codec", "int8"), "codecs/int8.toml"),
+    ],
+)
+def test_a_bare_name_is_told_the_file_of_the_catalogue(
+    sfsim: Callable[..., Said], arguments: tuple[str, ...], file: str
+) -> None:
+    said = sfsim(*arguments)
+    assert said.code == 2 and "found no such file, expected a TOML file. Did you mean '" in said.err
+    assert said.err.endswith(f"{file}'?\n")
+
+
 def test_require_target_needs_a_target(sfsim: Callable[..., Said], tmp_path: Path) -> None:
     text = Path(QUICKSTART).read_text().replace('"devices/', f'"{ROOT}/scenarios/devices/')
     text = text.replace('"../codecs/', f'"{ROOT}/codecs/')
@@ -247,7 +269,11 @@ def test_report_and_compare(sfsim: Callable[..., Said]) -> None:
     assert "differs" not in said.out  # their scenarios do not
     error = "error: c: found no run, expected a run directory"
     assert sfsim("compare", "a", "c") == Said(2, "", f"{error} or a folder of them\n")
-    assert sfsim("report", "c") == Said(2, "", f"{error} (with summary.json)\n")
+    assert sfsim("report", "c") == Said(2, "", f"{error} or a folder of them\n")
+    run_directory(Path("study/one"))
+    run_directory(Path("study/two.partial"))  # one that was interrupted while it was written
+    assert sfsim("report", "study").out == "report: study/one/report.html\n"
+    assert sfsim("report", "study", "study/one", "a").out == "report: report.html\n"
 
 
 def test_schema(sfsim: Callable[..., Said]) -> None:
@@ -297,6 +323,26 @@ def test_codec_there_and_back(sfsim: Callable[..., Said]) -> None:
     assert sfsim("codec", "decode", "payload", "--codec", INT8, "--out", "y.npy").code == 0
     y = np.load("y.npy")
     assert y.shape == x.shape and y.dtype == x.dtype and np.abs(x - y).max() < 0.005
+
+
+def test_codec_explain_and_pullback(sfsim: Callable[..., Said]) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    np.save("x.npy", x)
+    np.save("g.npy", np.ones_like(x))
+    np.save("flat.npy", np.ones(120, np.float32))
+    top = str(ROOT / "codecs" / "randtopk-10pct.toml")
+    assert sfsim("codec", "encode", "x.npy", "--codec", top, "--out", "payload", "--seed", "3").code == 0
+    told = json.loads(sfsim("codec", "explain", "payload", "--codec", top).out)
+    assert told["kind"] == "randtopk" and told["shape"] == [2, 3, 4, 5] and told["parts"] == [48, 9]
+    assert told["estimated_bits"] == 12 * (32 + 6)
+    back = ("codec", "pullback", "x.npy", "--codec", top, "--gradient", "g.npy", "--out", "dx.npy")
+    assert sfsim(*back, "--code-gradient", "c.npy", "--seed", "3").code == 0
+    assert sfsim("codec", "decode", "payload", "--codec", top, "--out", "y.npy").code == 0
+    assert np.array_equal(np.load("dx.npy"), np.load("y.npy") != 0)  # where features went
+    assert np.load("c.npy").tolist() == [1.0] * 12
+    said = sfsim(*back[:5], "--gradient", "flat.npy", "--out", "dx2.npy")
+    assert said.code == 2 and "floats of shape (2, 3, 4, 5), which is that of the decoded tensor" in said.err
+    assert sfsim(*back, "--code-gradient", "x.npy").code == 2
 
 
 def test_codec_errors_write_nothing(sfsim: Callable[..., Said]) -> None:

@@ -340,7 +340,7 @@ def test_the_gap_between_wire_and_trainee_is_reported():
 def test_best_validation_hands_on_the_codecs_of_the_best_epoch():
     world = finished(learned(aggregate="best-validation", validation_fraction=0.25, local_epochs=3))
     epochs = world.workload.models._epochs
-    state = epochs.codec_side("smashed_up", "c-0")
+    state = epochs.codec_side("smashed_up", "c-0", world.ledger.evaluations[-1].round)
     assert state.keys() == slots(world)["smashed_up"].first_state.keys()
 
 

@@ -15,6 +15,7 @@ from sfsim.errors import ConfigError, DataError
 from sfsim.learning.data import load_dataset
 from sfsim.learning.dataset import TEST, TRAIN, VALIDATION, Dataset, draw_roles
 from sfsim.learning.declarations import AnyDataset, Cifar10, Digits, Ham10000, ImageMaskFolder, Synthetic
+from sfsim.learning.ham10000 import read_metadata
 
 # ------------------------------------------------------------ splits
 
@@ -337,3 +338,18 @@ def test_real_white_blood_cells(unpacked: Path) -> None:
     data = load_dataset(spec, unpacked, 1)
     assert sum(sizes(data)) == 300
     assert set(data.train.targets.unique().tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"])
+def test_ham_metadata_however_they_were_saved(tmp_path: Path, name: str) -> None:
+    cells = [["lesion_id", "image_id", "dx"], ["L1", "I1", "mel"], ["L1", "I2", "mel"]]
+    for encoding, separator in (("utf-8-sig", ","), ("utf-8", "\t"), ("utf-16", ";")):
+        (tmp_path / name).write_text("\n".join(map(separator.join, cells)), encoding=encoding)
+        assert read_metadata(tmp_path) == {"I1": ("L1", "mel"), "I2": ("L1", "mel")}
+    for last, message in (
+        ("L2,I1,nv", "line 3: found another lesion"),
+        (",I2,nv", "line 3: found no lesion_id"),
+    ):
+        (tmp_path / name).write_text(f"lesion_id,image_id,dx\nL1,I1,mel\n{last}\n")
+        with pytest.raises(DataError, match=message):
+            read_metadata(tmp_path)

@@ -1,5 +1,6 @@
 """Graphs from stars, lists, networkx and GraphML, and which way a message goes."""
 
+import json
 import tarfile
 
 import networkx as nx
@@ -114,8 +115,18 @@ def test_the_whole_topology_zoo(shared, tmp_path):
     assert len(paths) == 217
     disconnected = 0
     for path in paths:
-        graph = read_graphml(path, LINK, "LinkSpeedRaw", latency_from_coordinates=True)
-        assert all(data["link"].rate_bps > 0 for *_, data in graph.edges(data=True))
+        text = path.read_text()
+        speeds, places = 'attr.name="LinkSpeedRaw"' in text, 'attr.name="Latitude"' in text
+        for asked, known, key in (
+            (("LinkSpeedRaw", False), speeds, "edge"),
+            (("rate_bps", True), places, "node"),
+        ):
+            if not known:  # some files know no speed, some no place
+                with pytest.raises(ConfigError, match=f"found no {key} with 'L"):
+                    read_graphml(path, LINK, *asked)
+        graph = read_graphml(path, LINK, "LinkSpeedRaw" if speeds else None, places)
+        links = [data["link"] for *_, data in graph.edges(data=True)]
+        assert all(link.rate_bps > 0 and link.latency_s > 0 for link in links)
         router, nodes = Routes(graph), list(graph)
         reached = nx.descendants(graph, nodes[0]) | {nodes[0]}
         for node in nodes[:: max(1, len(nodes) // 5)]:
@@ -168,3 +179,115 @@ def test_a_disconnected_graph_names_who_cannot_reach_whom():
         check_connected(graph, {"client": "a", "fed": "c"}, "s.toml, topology")
     with pytest.raises(ConfigError, match="found node 'bb' of 'fed', expected a node of the graph"):
         check_connected(graph, {"client": "a", "fed": "bb"}, "s.toml, topology")
+
+
+def graphml(path, keys, nodes, edges):
+    path.write_text(
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">' + keys
+        + f'<graph edgedefault="undirected">{nodes}{edges}</graph></graphml>'
+    )  # fmt: skip
+    return path
+
+
+def test_the_default_of_a_graphml_key_holds(tmp_path):
+    key = '<key id="r" for="edge" attr.name="rate_bps" attr.type="double"><default>1e9</default></key>'
+    edges = '<edge source="a" target="b"><data key="r">2e6</data></edge><edge source="b" target="c"/>'
+    nodes = '<node id="a"/><node id="b"/><node id="c"/>'
+    graph = read_graphml(graphml(tmp_path / "n.graphml", key, nodes, edges), LINK, "rate_bps")
+    assert graph.edges["a", "b"]["link"].rate_bps == 2e6
+    assert graph.edges["c", "b"]["link"].rate_bps == 1e9
+
+
+def test_attributes_that_nobody_has_and_places_that_are_none(tmp_path):
+    keys = (
+        '<key id="r" for="edge" attr.name="linkspeedraw" attr.type="double"/>'
+        '<key id="a" for="node" attr.name="Latitude" attr.type="double"/>'
+        '<key id="o" for="node" attr.name="Longitude" attr.type="double"/>'
+    )
+    edges = '<edge source="a" target="b"><data key="r">2e6</data></edge>'
+    bare = graphml(tmp_path / "bare.graphml", keys, '<node id="a"/><node id="b"/>', edges)
+    with pytest.raises(ConfigError, match=r"found no edge with 'LinkSpeedRaw'.* Did you mean 'linkspeedraw'"):
+        read_graphml(bare, LINK, "LinkSpeedRaw")
+    with pytest.raises(ConfigError, match="found no node with 'Latitude'"):
+        read_graphml(bare, LINK, latency_from_coordinates=True)
+    for latitude in ("91", "nan"):
+        nodes = "".join(
+            f'<node id="{name}"><data key="a">{latitude}</data><data key="o">1</data></node>' for name in "ab"
+        )
+        placed = graphml(tmp_path / "placed.graphml", keys, nodes, edges)
+        with pytest.raises(
+            ConfigError, match=r"edge 'a' - 'b': found Latitude .*, expected -90 to 90 degrees"
+        ):
+            read_graphml(placed, LINK, latency_from_coordinates=True)
+
+
+def test_gml_and_node_link_json_are_the_same_graph(tmp_path):
+    graph = nx.Graph()
+    graph.add_edge(0, 1, speed=2e6)
+    graph.add_edge(1, 2)
+    nx.write_gml(graph, tmp_path / "n.gml")
+    (tmp_path / "n.json").write_text(json.dumps(nx.node_link_data(graph, edges="links")))
+    nx.write_graphml(graph, tmp_path / "n.graphml")
+    found = [read_graphml(tmp_path / f"n.{ending}", LINK, "speed") for ending in ("gml", "json", "graphml")]
+    for other in found:
+        assert dict(other.edges) == dict(found[0].edges) and other.edges["0", "1"]["link"].rate_bps == 2e6
+    (tmp_path / "n.json").write_text("[1]")
+    with pytest.raises(ConfigError, match=r"n.json: found a file that"):
+        read_graphml(tmp_path / "n.json", LINK)
+
+
+def test_how_many_edges_and_nodes_had_it_is_said():
+    graph = nx.MultiGraph([("a", "b"), ("b", "c"), ("c", "c")])
+    graph.add_edge("a", "c", speed=1e6)
+    graph.nodes["a"].update(Latitude=1, Longitude=2)
+    directed = from_networkx(graph, LINK, "speed", latency_from_coordinates=True)
+    assert [note[:34] for note in directed.graph["notes"]] == [
+        "1 of 4 edges have 'speed'; the oth",
+        "1 of 3 nodes have coordinates; edg",
+        "1 of 4 edges lead from a node to i",
+    ]
+
+
+def test_latencies_from_an_attribute(tmp_path):
+    path = tmp_path / "g.graphml"
+    keys = (
+        '<key id="d" for="edge" attr.name="delay_ms" attr.type="double"/>'
+        '<key id="r" for="edge" attr.name="mbps" attr.type="double"/>'
+        '<key id="y" for="node" attr.name="Latitude" attr.type="double"/>'
+        '<key id="x" for="node" attr.name="Longitude" attr.type="double"/>'
+    )
+    places = {"a": (47, 8), "b": (47, 8), "c": (46, 8)}
+    nodes = "".join(
+        f'<node id="{n}"><data key="y">{y}</data><data key="x">{x}</data></node>'
+        for n, (y, x) in places.items()
+    )
+    edges = (
+        '<edge source="a" target="b"><data key="d">7</data><data key="r">2</data></edge>'
+        '<edge source="a" target="b"/><edge source="b" target="c"/>'
+    )
+    graphml(path, keys, nodes, edges)
+
+    def read(**options):
+        return read_graphml(path, LINK, "mbps", rate_scale=1e6, **options)
+
+    graph = read(latency_attribute="delay_ms", latency_scale=1e-3, latency_from_coordinates=True)
+    # a - b: two parallel edges, of 7 ms and 2 Mbit/s by their attributes and of the link's: at one place.
+    assert graph.edges["a", "b"]["link"].latency_s == 0.007
+    assert graph.edges["a", "b"]["link"].rate_bps == 3e6
+    assert graph.edges["b", "c"]["link"].latency_s == pytest.approx(111_195 / 204_218_296, rel=1e-4)
+    assert graph.graph["notes"] == [
+        "1 of 3 edges have 'mbps'; the others take the link's rate",
+        "1 of 3 edges have 'delay_ms'; the others take that of their nodes' coordinates, or the link's",
+        "2 of 3 edges join nodes at one place; they take the link's latency",
+        "1 of 3 edges are parallel to another and are joined with it",
+    ]
+    with pytest.raises(ConfigError, match=r"found '?7.0'?, which is 7 s, expected a latency of 0 to 5 s"):
+        read(latency_attribute="delay_ms")
+    with pytest.raises(ConfigError, match=r"no edge with 'delay_m'.*Did you mean 'delay_ms'"):
+        read(latency_attribute="delay_m")
+
+
+def test_links_that_lead_one_way_are_counted():
+    graph = nx.DiGraph([("a", "b"), ("b", "a"), ("b", "c")])
+    notes = from_networkx(graph, LINK).graph["notes"]
+    assert notes == ["1 of 3 links of the directed graph lead one way only"]

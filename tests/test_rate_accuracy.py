@@ -15,7 +15,7 @@ import sfsim
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.report import rates
 from sfsim.report.rate_figures import byte_shares, qualitative, rate_accuracy, training_rates
-from sfsim.results import Result
+from sfsim.results import Result, find_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "analysis"))  # scripts, not a package
@@ -141,7 +141,7 @@ def test_what_a_run_is_called(
 
 
 def test_points_over_seeds(study: Path) -> None:
-    results = rates.find_runs([study])
+    results = find_runs([study])
     assert len(results) == 22
     points = rates.spread(pd.DataFrame([rates.point(result) for result in results]))
     assert len(points) == 11 and set(points["seeds"]) == {2}
@@ -154,13 +154,13 @@ def test_points_over_seeds(study: Path) -> None:
 
 def test_runs_are_found(study: Path, tmp_path: Path) -> None:
     one = study / "nc-1"
-    assert [result.directory for result in rates.find_runs([one])] == [one]
+    assert [result.directory for result in find_runs([one])] == [one]
     with pytest.raises(ResultsError, match=r"found no run, expected a run directory or a folder of them"):
-        rates.find_runs([tmp_path])
+        find_runs([tmp_path])
 
 
 def test_deltas_have_the_ae_of_the_scheme_as_anchor(study: Path) -> None:
-    points = rates.spread(pd.DataFrame([rates.point(result) for result in rates.find_runs([study])]))
+    points = rates.spread(pd.DataFrame([rates.point(result) for result in find_runs([study])]))
     rows = bd_rate.table(points)
     assert set(rows["anchor"]) == {"F ae"} and set(rows["test"]) == {"F cheng-at"}
     assert list(rows["rate"].unique()) == list(bd_rate.RATES) and not rows["refused"].any()
@@ -176,7 +176,7 @@ def labels(drawing) -> set[str]:
 
 
 def test_every_picture_shows_the_baseline_with_its_accuracy(study: Path) -> None:
-    results = rates.find_runs([study])
+    results = find_runs([study])
     points = rates.spread(pd.DataFrame([rates.point(result) for result in results]))
     curves = rate_accuracy(points)
     assert {"no communication: 0.305", "NC (fp32): 0.805", "F ae", "F cheng-at"} <= labels(curves)
@@ -197,7 +197,7 @@ def test_every_picture_shows_the_baseline_with_its_accuracy(study: Path) -> None
 
 
 def test_every_point_says_its_lambda_and_every_curve_has_its_own_look(study: Path, tmp_path: Path) -> None:
-    results = rates.find_runs([study])
+    results = find_runs([study])
     more = [coded_run(tmp_path / f"fg{value}", "FG", "ae", value, bits=64 + int(value)) for value in LAMBDAS]
     points = rates.spread(pd.DataFrame([rates.point(result) for result in (*results, *more)]))
     drawing = rate_accuracy(points)
@@ -216,7 +216,7 @@ def test_every_point_says_its_lambda_and_every_curve_has_its_own_look(study: Pat
 
 
 def test_training_rates_have_whole_rounds_a_colour_per_lambda_and_a_legend_inside(study: Path) -> None:
-    results = rates.find_runs([study])
+    results = find_runs([study])
     drawing = training_rates(results)
     drawing.draw_without_rendering()
     (legend,) = drawing.legends
@@ -237,18 +237,18 @@ def test_training_rates_have_whole_rounds_a_colour_per_lambda_and_a_legend_insid
 
 
 def test_training_rates_draw_what_was_sent_and_what_is_published(study: Path) -> None:
-    drawing = training_rates(rates.find_runs([study / f"ae-16-{seed}" for seed in (1, 2)]))
+    drawing = training_rates(find_runs([study / f"ae-16-{seed}" for seed in (1, 2)]))
     assert len(drawing.axes) == 4 and drawing.axes[0].get_title(loc="left") == "smashed data up (S1)"
     sent, published = drawing.axes[0].lines[:2]
     assert (sent.get_linestyle(), published.get_linestyle()) == ("-", "--")
     assert list(published.get_ydata()) == pytest.approx([1.125 * 1024 / PIXELS])
     assert list(sent.get_ydata()) == pytest.approx([(6 * 1024 + 16 * HEADER) / 6 / PIXELS])
     with pytest.raises(ResultsError, match="found no run with a codec"):
-        training_rates(rates.find_runs([study / "nc-1"]))
+        training_rates(find_runs([study / "nc-1"]))
 
 
 def test_the_qualitative_page(study: Path, tmp_path: Path) -> None:
-    results = rates.find_runs([study])
+    results = find_runs([study])
     pages = command.pages(results)
     assert set(pages) == {"F_ae", "F_cheng_at", "classical"}
     names = [rates.curve_name(rates.describe(result)) for result in pages["F_ae"]]

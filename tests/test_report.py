@@ -11,9 +11,18 @@ from synthetic_run import CLIENTS, computation, ledger, message, run_directory
 
 from sfsim.errors import ResultsError
 from sfsim.ledger import Ledger
+from sfsim.report import page as page_of
 from sfsim.report import report, save_figures, timelines, where_time_went
 from sfsim.report.delays import PARTS
-from sfsim.report.figures import accuracy_over_time, bytes_over_time, delays, link_utilisation
+from sfsim.report.figures import (
+    accuracy_over_bytes,
+    accuracy_over_time,
+    bytes_over_time,
+    delays,
+    link_utilisation,
+    loss_over_time,
+)
+from sfsim.report.style import NARROW, WIDE
 from sfsim.report.tables import (
     bytes_table,
     client_table,
@@ -21,15 +30,26 @@ from sfsim.report.tables import (
     compare_table,
     delay_table,
     difference_table,
+    energy_table,
     labels,
     link_table,
     outcome,
+    provenance_table,
+    results_table,
 )
 from sfsim.report.timeline import client_timelines
 from sfsim.report.topology import draw, picture
 from sfsim.results import Result, write
 
-PICTURES = {"accuracy.png", "bytes.png", "delays.png", "links.png", "timelines.png"}
+PICTURES = {
+    "accuracy.png",
+    "accuracy_bytes.png",
+    "loss.png",
+    "bytes.png",
+    "delays.png",
+    "links.png",
+    "timelines.png",
+}
 
 
 def test_a_synchronous_chain_is_explained_to_the_end() -> None:
@@ -322,11 +342,77 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert "<h1>made-up, &lt;b&gt; &amp; co</h1>" in page and "<b>" not in page
     assert set(re.findall(r'src="(.{10})', page)) == {"data:image"}
     assert not re.search(r"<(script|link|iframe)|https?://(?!www.w3.org)|@import|url\(", page)
-    assert page.count("<img alt=") == 3 + 2 * 2
-    assert page.count("Client by client") == 2 and '<td>laptop</td><td class="n">' in page
+    assert page.count("<img alt=") == page.count("<source media=") == 5 + 2 * 2
+    assert set(re.findall(r'srcset="(.{10})', page)) == {"data:image"}
+    assert page.count("Client by client") == 2 and '<td class="s">laptop</td><td class="n">' in page
     assert "accuracy 0.8 reached at 28.3 s" in page and "not reached in 4 rounds" in page
     assert "a loss rate is configured and no packet was lost" in page
     assert report([run, other], tmp_path / "again.html").read_text() == page
+
+
+def test_what_the_page_says_beside_its_pictures(tmp_path: Path) -> None:
+    run = run_directory(tmp_path / "a")
+    assert results_table(run).rows == [
+        ("test accuracy", "0.93", "0.95"),
+        ("test accuracy, codec off", "0.94", "0.96"),
+        ("validation accuracy", "0.95", "0.97"),
+        ("validation accuracy, codec off", "0.96", "0.98"),
+        ("validation loss", "0.7333", "0.55"),
+        ("train loss", "0.7667", "0.575"),
+    ]
+    energy = energy_table(run)
+    assert energy.rows[0][0] == "laptop" and energy.rows[-1][0] == "all"
+    work = run.computations.groupby("party")["joules"].sum()
+    assert [row[1] for row in energy.rows[:-1]] == [f"{work[row[0]]:.4g} J" for row in energy.rows[:-1]]
+    coding = run.computations[run.computations["phase"].isin(("encode", "decode"))]["joules"].sum()
+    assert energy.rows[-1] == ("all", f"{work.sum():.4g} J", f"{coding:.4g} J")
+    run.computations["joules"] = 0.0
+    assert not energy_table(run).rows
+    run.environment |= {"processor": "made-up 9", "threads": 3, "commit": "abc", "versions": {"torch": "2"}}
+    rows = dict(provenance_table(run).rows)
+    assert rows.items() >= {
+        "scenario hash": "0123456789abcdef", "sfsim": "0.1.0", "seed": "7", "processor": "made-up 9",
+        "threads": "3", "commit": "abc", "libraries": "torch 2", "wall s": "1.5",
+    }.items()  # fmt: skip
+
+
+def test_accuracy_over_bytes_is_that_of_the_table(tmp_path: Path) -> None:
+    runs = [run_directory(tmp_path / "a"), run_directory(tmp_path / "b", gain=0.1)]
+    drawing = accuracy_over_bytes(runs)
+    for line, run in zip(drawing.axes[0].lines, runs, strict=True):
+        sent = [
+            run.messages.loc[run.messages["delivered_s"] <= at, "wire_bytes"].sum()
+            for at in run.rounds["time_s"]
+        ]
+        assert list(line.get_xdata()) == sent and list(line.get_ydata()) == list(
+            run.rounds["validation_accuracy"]
+        )
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("count", [1, 9])
+def test_no_words_of_a_picture_lie_on_others_or_outside(tmp_path: Path, width: float, count: int) -> None:
+    runs = [
+        run_directory(tmp_path / f"run {n} of a study with long names", gain=0.05 * n)
+        for n in range(1, count + 1)
+    ]
+    drawn = [
+        draw(runs, width)
+        for draw in (accuracy_over_time, accuracy_over_bytes, loss_over_time, bytes_over_time, delays)
+    ]
+    if count == 1:
+        drawn += [client_timelines(runs[0], width=width), link_utilisation(runs[0], width)]
+    for drawing in drawn:
+        drawing.draw_without_rendering()
+        parts = [*drawing.legends]
+        for ax in drawing.axes:
+            parts += [ax.xaxis.label, ax.yaxis.label, *ax.texts, *filter(None, [ax.get_legend()])]
+            parts += [text for text in ax.get_yticklabels() if text.get_text()]
+        boxes = [part.get_window_extent() for part in parts if getattr(part, "get_text", lambda: "x")()]
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+        assert all(drawing.bbox.x0 - 1 <= box.x0 and box.x1 <= drawing.bbox.x1 + 1 for box in boxes)
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn[1].axes[0].lines]
+    assert len(set(looks)) == len(looks) == count
 
 
 def test_figures_go_into_the_run_directory(tmp_path: Path) -> None:
@@ -341,7 +427,8 @@ def test_a_run_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
     assert compare_table([Result(out)]).rows[0][2:4] == ("no target", "-")
 
 
-def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_of, "_image", lambda picture: "")
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultsError, match=r"page.html: cannot be written"):
         report([run_directory(tmp_path / "a")], tmp_path / "file" / "page.html")

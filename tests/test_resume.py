@@ -14,7 +14,7 @@ from worlds import ACCESS, FAST, clients, coded, scenario
 
 import sfsim
 from sfsim.channel import Bernoulli, RayleighBlock
-from sfsim.codec import Qsgd, RandTopK
+from sfsim.codec import Chain, ChannelAdaptive, ErrorFeedback, FeatureWise, Qsgd, RandTopK, TopK
 from sfsim.device import Variation
 from sfsim.learning.declarations import Sgd
 from sfsim.network.cell import Cellular
@@ -39,7 +39,15 @@ LOSSY = Codecs(
     client_model_up=DELTA,
     client_model_down=DELTA,
 )
-
+# Codecs with something to remember, or to keep until the gradient is back.
+FEEDBACK = ModelCodec(codec=Chain(stages=(ErrorFeedback(), TopK(keep=0.1))), of="delta")
+SHELF = Codecs(
+    smashed_up=ChannelAdaptive(),
+    smashed_down=FeatureWise(reduction=2),
+    gradient_down=ChannelAdaptive(),
+    client_model_up=FEEDBACK,
+    client_model_down=FEEDBACK,
+)
 
 EVERY_INSTANT = "SFSIM_TEST_EVERY_INSTANT" in os.environ  # two minutes
 U_SHAPED = ("conv1", "conv3")
@@ -67,6 +75,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "validation_fraction": 0.2,
         "optimiser": Sgd(learning_rate=0.01, momentum=0.9),
     },
+    "v1, u-shaped, codecs of the shelf": {"clients": UNSTEADY, "cut_layers": U_SHAPED, "codecs": SHELF},
     "v1, u-shaped, multicast in a cell, staggered starts": {
         "clients": (
             *clients(2, cell="lte"),

@@ -4,17 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from worlds import MASKS, clients, scenario
+from worlds import FAST, MASKS, clients, scenario
 
 import sfsim
 from sfsim.__main__ import main
 from sfsim.channel import RayleighBlock
 from sfsim.codec import Ae, Cast, Qsgd
-from sfsim.errors import ConfigError, ResultsError
+from sfsim.errors import ConfigError, ResultsError, SfsimError
 from sfsim.learning.declarations import UNet
 from sfsim.network.declarations import Link
 from sfsim.network.transport import Udp
-from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, NetworkTable, Target, load
+from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, NetworkTable, Server, Target, load
 
 FILE = str(Path(__file__).resolve().parents[1] / "scenarios" / "quickstart.toml")
 FADING = Link(latency_s=0.05, channel=RayleighBlock(mean_snr_db=5, bandwidth_hz=3e5, coherence_time_s=0.1))
@@ -106,6 +106,27 @@ def test_what_depends_on_the_clock_is_refused(run, over, message: str, tmp_path:
     with pytest.raises(ConfigError, match=message):
         sfsim.retime(learnt.directory, scenario(**over), out=tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_device_that_is_too_small_is_refused_as_a_run_on_it_is(tmp_path: Path) -> None:
+    learnt = sfsim.run(scenario(global_rounds=1), out=tmp_path / "a")
+    small = scenario(global_rounds=1, main_server=Server(device=replace(FAST, memory_bytes=1000)))
+    said = []
+    for start in (lambda: sfsim.run(small, out=tmp_path / "b"), lambda: sfsim.retime(tmp_path / "a", small)):
+        with pytest.raises(SfsimError, match="memory_bytes") as caught:
+            start()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    enough = replace(small, main_server=Server(device=replace(FAST, memory_bytes=10**8)))
+    assert len(sfsim.retime(learnt.directory, enough, out=tmp_path / "c").rounds) == 1
+
+
+def test_a_gate_in_a_run_that_stopped_early_is_refused(tmp_path: Path) -> None:
+    """How far it opens hangs on the rounds that were declared, which a shorter run would not have."""
+    stopped = scenario(**WORLDS["target"], gradient_gate=AdaptiveGate())
+    sfsim.run(stopped, out=tmp_path / "a")
+    with pytest.raises(ConfigError, match="gradient_gate: found a gate in a run that stopped after"):
+        sfsim.retime(tmp_path / "a", stopped, out=tmp_path / "b")
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 (the lines are the texts)
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sfsim.scenario import load
 
 TABLE = "a table, or the path of a TOML file"
 CODEC = (
-    "a table with kind = 'cast', 'uniform', 'qsgd', 'topk', 'randtopk', 'mask-encoded', 'zeros', 'ae', 'cheng-at', 'hyperprior', 'mean-scale' or 'chain', "
+    "a table with kind = 'cast', 'uniform', 'qsgd', 'topk', 'randtopk', 'mask-encoded', 'zeros', 'frequency-aware', 'channel-adaptive', 'product-quantization', 'feature-wise', 'pcodec', 'ae', 'cheng-at', 'hyperprior', 'mean-scale' or 'chain', "
     "or the path of a TOML file"
 )
 UPLINK = "rate_bps = 1e6\nlatency_s = 0.02\n[clients.downlink]"
@@ -322,6 +323,55 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ('"codecs/int8.toml"', '"int8"', "Did you mean 'codecs/int8.toml'?"),
+        ('"codecs/int8.toml"', '"uniform"', "Write { kind = 'uniform' }."),
+        ('[codecs]', 'learning_rate = 0.1\n[codecs]', "Did you mean optimiser.learning_rate or "
+         "server_optimiser.learning_rate?"),
+        ("[codecs]", "[codecs]\nbatch_size = 4", "It belongs to the whole: move it above the first [table]."),
+        ("[codecs]", "[codecs]\nlocal_step = 4", "Did you mean 'local_steps'? It belongs to the whole: move it "
+         "above the first [table]."),
+        ("[clients.uplink]", "latency_s = 1\n[clients.uplink]", "Did you mean uplink.latency_s or "
+         "downlink.latency_s?"),
+    ],
+)  # fmt: skip
+def test_a_key_or_name_in_the_wrong_place_is_told_the_right_one(old: str, new: str, hint: str) -> None:
+    text = SCENARIO
+    if new.startswith("learning_rate"):
+        old, new = text.splitlines()[0], f"{new.splitlines()[0]}\n{text.splitlines()[0]}"
+    assert old in text
+    write(Path(), text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as error:
+        load("a.toml")
+    assert error.value.hint == hint
+
+
+def test_an_unknown_device_is_told_those_of_the_catalogue(tmp_path: Path) -> None:
+    write(Path())
+    with pytest.raises(ConfigError) as error:
+        load("a.toml", {"clients.phone.device": "iphone"})
+    hint = str(error.value.hint)
+    assert hint.startswith("There are ") and "devices/phone-midrange.toml" in hint and "int8.toml" not in hint
+    with pytest.raises(ConfigError, match=r"Did you mean '.*devices/jetson-nano.toml'\?$"):
+        load("a.toml", {"clients.phone.device": "jetson"})
+
+
+def test_a_wildcard_says_of_which_entry_it_speaks_and_what_its_file_would() -> None:
+    """All entries of the list are wrong in the same way, which is no fault of the list's length."""
+    write(Path())
+    with pytest.raises(ConfigError) as error:
+        load("a.toml", {"clients.*.uplink": {"rate_bps": 1e6}})
+    assert str(error.value) == (
+        'override of clients.*.uplink, [clients "phone" uplink] latency_s: found nothing, '
+        "expected a number of at least 0 and at most 100000"
+    )
+    write(Path(), re.sub(r"(?m)^latency_s.*\n", "", SCENARIO))
+    with pytest.raises(ConfigError, match=r'^a\.toml, \[clients "phone" uplink\] latency_s: found nothing'):
+        load("a.toml")
+
+
 @pytest.fixture(autouse=True)
 def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -384,7 +434,7 @@ def test_files_that_are_no_scenarios() -> None:
         load("b.toml")
     for encoding in ("utf-8-sig", "utf-16"):
         Path("b.toml").write_text("seed = 3", encoding=encoding)
-        with pytest.raises(ConfigError, match=r"It begins with a byte order mark: save it as plain UTF-8\.$"):
+        with pytest.raises(ConfigError, match=r"^b\.toml, protocol: found nothing"):  # read past its mark
             load("b.toml")
     Path("b.toml").write_text("")
     with pytest.raises(ConfigError, match=r"^b\.toml, protocol: found nothing, expected 'sl', 'splitfed-v1'"):

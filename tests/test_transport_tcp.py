@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from mrg32k3a import uniforms
 from scipy.stats import ks_2samp
 
+from sfsim.channel import Bernoulli, GilbertElliott
+from sfsim.errors import NetworkError
 from sfsim.network import framing
-from sfsim.network.transport import Path, TcpCubic, TcpReno
+from sfsim.network.transport import Path, TcpCubic, TcpReno, tcp
 from sfsim.network.transport import tcp_kernel as kernel
+from sfsim.network.transport.base import Window
 from sfsim.network.transport.measure import transfer
 
 FRAMES = framing("tcp-ipv4")
@@ -147,10 +150,72 @@ def test_the_closed_form_is_the_kernel_without_losses(num_bytes, rate_bps, rtt_s
 def test_lost_syns_cost_3_s_and_then_6_s():
     calm = transfer(1000, 1e7, 0.05)["seconds"][0]
     law, path = TcpCubic(), line(10, 50)
-    for losses, extra_s in ((1, 3.0), (2, 9.0), (9, 3.0 * 511)):
+    for losses, extra_s in ((1, 3.0), (2, 9.0), (6, 3.0 * 63)):
         flight = law.fly(FRAMES, 1000, path, lambda count, n=losses: np.arange(count) < n)
         assert flight.delivered_s == pytest.approx(calm + extra_s, rel=1e-9)
-        assert flight.drawn == losses + 3  # SYNs, the acknowledgement of the handshake, one segment
+        assert flight.met.sum() == losses + 3  # SYNs, the acknowledgement of the handshake, one segment
+
+
+def always():
+    return lambda count: np.ones(count, dtype=bool)
+
+
+def test_a_connection_gives_up_as_linux_does():
+    path = line(10, 50)
+    # 7 SYNs after 3, 6, 12, ... s, the last of which is waited for too; with the timer capped at 120 s.
+    with pytest.raises(tcp._GaveUp, match=r"7 SYNs in a row were lost \(syn_retries = 6\)") as raised:
+        TcpCubic().fly(FRAMES, 1000, path, always())
+    assert raised.value.after_s == 3.0 * 63 + 120
+    with pytest.raises(tcp._GaveUp) as raised:
+        TcpCubic(syn_timeout_s=100.0, syn_retries=3).fly(FRAMES, 1000, path, always())
+    assert raised.value.after_s == 100 + 3 * 120
+    # An open connection: the 16th time-out in a row, each twice as long as the last, at most 60 s.
+    window = Window(10 * 1448, tcp.UNLIMITED, 0.05, 0.0)
+    for law in (TcpCubic(), TcpReno(retries=3)):
+        with pytest.raises(tcp._GaveUp, match=f"{law.retries + 1} time-outs in a row") as raised:
+            law.fly(FRAMES, 100_000, path, always(), window)
+        assert raised.value.after_s == pytest.approx(sum(min(0.2 * 2**k, 60) for k in range(law.retries + 1)))
+
+
+def test_giving_up_ends_the_network_with_the_connection_s_name():
+    with pytest.raises(
+        NetworkError, match=r"TCP from '\S+' to '\S+' gives up a message of 1,000 bytes at .* s: .*retries = "
+    ):
+        transfer(1000, 1e7, 0.05, 0.99, "tcp-cubic", seeds=20)
+
+
+def test_time_outs_in_a_row_are_counted_afresh_after_progress():
+    # Fifteen losses in a row, twice, with an acknowledged segment between them.
+    lost = np.array([False, False] + [True] * 15 + [False] + [True] * 15 + [False] * 40)
+    flight = TcpReno(initial_window=1, retries=15).fly(
+        FRAMES, 4000, line(10, 50), lambda count: np.resize(lost, count)
+    )
+    assert flight.data_packets > 30
+
+
+def test_bursts_end_while_a_connection_waits():
+    """A state that lasts 10 packets of 12 ms is forgotten in a time-out of 3 s: SYNs are lost independently."""
+    law = GilbertElliott(p=0.05, r=0.1)
+    bad, opened = 0.05 / 0.15, []
+    assert 0.85**law.memory <= 1e-9 < 0.85 ** (law.memory - 1)
+    for message in range(4000):
+        tcp_law = TcpCubic(syn_retries=100)
+        ahead = lambda count, m=message: law.lost(1, "a->b", m, 1, count)  # noqa: E731
+        opened.append(tcp_law._syn(ahead, law.memory, 0.012)[1])
+    tries = np.array([len(used) - 1 for used in opened])
+    # Geometric with the stationary share of the bad state, whatever the length of a burst.
+    for count in range(4):
+        share, expected = np.mean(tries == count), bad**count * (1 - bad)
+        assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 4000)
+    assert all(0 < gap - 1 <= law.memory for used in opened for gap in np.diff(used))
+
+
+def test_without_memory_nothing_is_skipped():
+    lost = np.random.default_rng(5).random(4000) < 0.1
+    for law in (TcpCubic(), TcpReno()):
+        flight = law.fly(FRAMES, 300_000, line(5, 30), lambda count: lost[:count])
+        assert flight.met.all() or flight.met[: int(flight.met.sum())].all()
+        assert Bernoulli(probability=0.1).memory == 0
 
 
 def test_a_longer_message_meets_the_same_luck():

@@ -18,6 +18,7 @@ from sfsim.channel.pathloss import (
     path_loss_db,
 )
 from sfsim.declaration import declaration, misfit
+from sfsim.declaration.units import Decibel, Loss
 from sfsim.seeds import stream
 
 Metres = Annotated[float, Field(gt=0)]
@@ -63,8 +64,8 @@ class InterceptSlope(PathLoss):
     """
 
     kind: Literal["intercept-slope"] = "intercept-slope"
-    intercept_db: float = 15.3
-    slope_db: Annotated[float, Field(ge=0)] = 37.6
+    intercept_db: Decibel = 15.3
+    slope_db: Loss = 37.6
 
     def realise(self, seed: int, place: str, carrier_hz: float) -> Attenuation:
         return _InterceptSlopeAttenuation(self)
@@ -100,7 +101,7 @@ class LogDistance(PathLoss):
 
     kind: Literal["log-distance"] = "log-distance"
     exponent: Annotated[float, Field(gt=0)] = 3.0
-    shadowing_db: Annotated[float, Field(ge=0)] = 6.0
+    shadowing_db: Loss = 6.0
     shadowing_correlation_m: Metres = 50.0
 
     def realise(self, seed: int, place: str, carrier_hz: float) -> Attenuation:
@@ -222,10 +223,10 @@ class LinkBudget:
     path_loss: AnyPathLoss
     distance_m: Annotated[float, Field(ge=0)] | None = None
     mobility: AnyMobility | None = None
-    tx_power_dbm: float = 23.0
-    gain_db: float = 0.0
-    noise_figure_db: float = 5.0
-    interference_margin_db: Annotated[float, Field(ge=0)] = 0.0
+    tx_power_dbm: Decibel = 23.0
+    gain_db: Decibel = 0.0
+    noise_figure_db: Decibel = 5.0
+    interference_margin_db: Loss = 0.0
 
     def __post_init__(self) -> None:
         if (self.distance_m is None) == (self.mobility is None):

@@ -13,6 +13,7 @@ from sfsim.channel.pathloss import SPEED_OF_LIGHT
 from sfsim.channel.realisation import Channel, Realisation
 from sfsim.channel.snr import Shannon, SnrToRate
 from sfsim.declaration import declaration, misfit
+from sfsim.declaration.units import Decibel
 from sfsim.seeds import stream
 
 COHERENCE = 0.423  # coherence time times Doppler frequency (Rappaport, section 5.4.3)
@@ -37,7 +38,7 @@ class RadioChannel(Channel):
         Turns the SNR of a block into its rate.
     """
 
-    mean_snr_db: float | None = None
+    mean_snr_db: Decibel | None = None
     budget: LinkBudget | None = None
     bandwidth_hz: Annotated[float, Field(gt=0)]
     carrier_hz: Annotated[float, Field(gt=0)] | None = None
@@ -166,7 +167,7 @@ class RicianBlock(BlockFading):
     """
 
     kind: Literal["rician"] = "rician"
-    k_factor_db: float = 9.0
+    k_factor_db: Decibel = 9.0
 
     def gains(self, rng: np.random.Generator, count: int) -> np.ndarray:
         k = 10 ** (self.k_factor_db / 10)

@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from sfsim.channel.trace_files import modified, text_lines
+from sfsim.channel.trace_files import modified
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import NetworkError
 from sfsim.seeds import stream
+from sfsim.text import number as cell_number
+from sfsim.text import read_lines
 
+_LONGEST_RTT_S = 5.0  # a geostationary hop and back takes 0.5 s
 _CHUNK = 256  # messages drawn together; part of what a seed means, so never change it
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -180,8 +183,11 @@ class RttMatrixLatency(Latency):
     Parameters
     ----------
     path : Path
-        A square matrix of round-trip times in s, rows of numbers between blanks or tabs; or a folder of such
-        files (slices of time), of which each message draws one.
+        A square matrix of round-trip times, rows of numbers between blanks or tabs; or a folder of such
+        files (slices of time), of which each message draws one. 0 between two nodes stands for no measurement: such
+        a slice is left out for the pair, and a pair that no slice has is refused (or not drawn).
+    scale : float
+        Multiplies the file's numbers to s: 1e-3 for ms.
     pair : list of two whole numbers, optional
         Row and column; default: each link draws its own pair of different nodes.
 
@@ -190,6 +196,7 @@ class RttMatrixLatency(Latency):
 
     kind: Literal["rtt-matrix"] = "rtt-matrix"
     path: Path
+    scale: Annotated[float, Field(gt=0)] = 1.0
     pair: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
     def mean(self, seed: int, name: str) -> float:
@@ -205,15 +212,60 @@ class RttMatrixLatency(Latency):
         nodes = len(slices[0])
         if self.pair is not None:
             row, column = self.pair
+            if row == column:
+                raise NetworkError(
+                    f"{self.path}: found pair = [{row}, {column}], expected two different nodes"
+                )
             if max(self.pair) >= nodes:
                 raise NetworkError(f"{self.path}: found {nodes} nodes, pair = [{row}, {column}] needs more")
         else:
             place = "<->".join(sorted(name.split("->")))
-            row, column = stream(seed, "nodes", place).choice(nodes, 2, replace=False)
-        return np.array([matrix[row, column] for matrix in slices])
+            rng = stream(seed, "nodes", place)
+            measured = np.any(slices, axis=0)
+            if not measured[~np.eye(nodes, dtype=bool)].any():
+                raise NetworkError(
+                    f"{self.path}: found only 0 between different nodes, which is no measurement"
+                )
+            row, column = rng.choice(nodes, 2, replace=False)
+            while not measured[row, column]:
+                row, column = rng.choice(nodes, 2, replace=False)
+        rtt_s = self.scale * np.array([matrix[row, column] for matrix in slices])
+        if not rtt_s.any():
+            raise NetworkError(
+                f"{self.path}: found 0 between nodes {row} and {column} (in {len(slices)} of {len(slices)} files), "
+                "which is no measurement; choose another pair"
+            )
+        if rtt_s.max() > _LONGEST_RTT_S:
+            raise NetworkError(
+                f"{self.path}: found a round trip of {rtt_s.max():g} s between nodes {row} and {column}, expected at "
+                f"most {_LONGEST_RTT_S:g} s; scale = 1e-3 reads a file in ms"
+            )
+        return rtt_s[rtt_s > 0]
+
+    def notes(self) -> list[str]:
+        """Return how many pairs the files do not have, or have too long or unlike in both directions."""
+        slices = np.array(self.slices()) * self.scale
+        apart = slices[:, ~np.eye(slices.shape[1], dtype=bool)]
+        unlike = np.count_nonzero(np.triu((slices != slices.transpose(0, 2, 1)).any(axis=0)))
+        counts = {
+            "0 between different nodes, taken as not measured": np.count_nonzero(apart == 0),
+            f"more than {_LONGEST_RTT_S:g} s, refused where a link takes them": np.count_nonzero(
+                apart > _LONGEST_RTT_S
+            ),
+        }
+        lines = [
+            f"{self.path.name}: {n} of {apart.size} round trips are {words}"
+            for words, n in counts.items()
+            if n
+        ]
+        if unlike:
+            lines.append(
+                f"{self.path.name}: {unlike} pairs of nodes have another round trip one way than the other"
+            )
+        return lines
 
     def slices(self) -> list[np.ndarray]:
-        """Return the matrices in s, shape (nodes, nodes) each; raises NetworkError for anything else."""
+        """Return the matrices as the files have them, shape (nodes, nodes) each; raises NetworkError."""
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
         matrices = [read_matrix(file, modified(file)) for file in files]
         if not matrices:
@@ -231,11 +283,11 @@ class RttMatrixLatency(Latency):
 def read_matrix(path: Path, changed: int) -> np.ndarray:
     """Read one square matrix of numbers of at least 0."""
     rows: list[list[float]] = []
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, "round-trip times", NetworkError):
         try:
-            row = [float(field) for field in line.replace(",", " ").split()]
-        except ValueError:
-            raise NetworkError(f"{path}, line {number}: found {line[:40]!r}, expected numbers") from None
+            row = [cell_number(cell) for cell in line.replace(",", " ").split()]
+        except ValueError as error:
+            raise NetworkError(f"{path}, line {number}: {error} (round-trip times, in rows)") from None
         if rows and len(row) != len(rows[0]):
             raise NetworkError(
                 f"{path}, line {number}: found {len(row)} numbers, expected {len(rows[0])} as before"

@@ -5,16 +5,18 @@ size, say from two codecs, therefore meet the same luck on the packets that both
 """
 
 from functools import lru_cache
+from math import ceil, log
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from sfsim.channel.trace_files import modified, text_lines
+from sfsim.channel.trace_files import modified
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import NetworkError
 from sfsim.seeds import stream
+from sfsim.text import read_lines
 
 MAX_MEAN_LOSS = 0.99  # a packet then needs 100 attempts on average; beyond that a run would never end
 
@@ -25,6 +27,11 @@ class Loss:
 
     title: str = ""
     source: str = ""
+
+    @property
+    def memory(self) -> int:
+        """Packet times after which this law has forgotten its state: the chain moves on while nobody sends."""
+        return 0
 
     def lost(
         self, seed: int, link_name: str, message_index: int, attempt: int, num_packets: int
@@ -59,7 +66,7 @@ class Bernoulli(Loss):
 
 @declaration
 class GilbertElliott(Loss):
-    """Bursts of loss: a two-state Markov chain, one step per packet.
+    """Bursts of loss: a two-state Markov chain, one step per packet time.
 
     Parameters
     ----------
@@ -72,7 +79,9 @@ class GilbertElliott(Loss):
     bad_loss : float
         Loss probability in the bad state.
 
-    The chain of every attempt of a message starts from its stationary law ``p / (p + r)``.
+    The chain of every message starts from its stationary law ``p / (p + r)``. It moves on while a transport waits (for
+    a time-out, a back-off, a round trip): one step for each packet that the line could have carried meanwhile, so that
+    bursts end although nobody sends.
     Mean loss ``(r * good_loss + p * bad_loss) / (p + r)``, at most 0.99; mean stay in the bad state ``1 / r`` packets.
 
     Source: Gilbert 1960; Elliott 1963.
@@ -91,6 +100,12 @@ class GilbertElliott(Loss):
             attempts = f"{1 / (1 - mean):,.0f}" if mean < 1 else "endless"
             found = f"a mean loss of {mean:.6g}, with which a packet needs {attempts} attempts on average"
             raise misfit("p", found, f"a mean loss of at most {MAX_MEAN_LOSS} (a smaller p or a larger r)")
+
+    @property
+    def memory(self) -> int:
+        """Steps after which the last state changes no probability by more than 1e-9: each shrinks it by 1 - p - r."""
+        kept = abs(1 - self.p - self.r)
+        return ceil(log(1e-9) / log(kept)) if 0 < kept < 1 else int(kept == 0)
 
     def _draw(self, rng: np.random.Generator, num_packets: int) -> np.ndarray:
         draws = rng.random((num_packets, 2))  # rows, so that a prefix stays a prefix
@@ -139,6 +154,11 @@ class LossTrace(Loss):
     packets: Annotated[int, Field(ge=1)] = 300
     invalid: int = 128
 
+    @property
+    def memory(self) -> int:
+        """The length of the record: a wait skips as many of its packets as would have been sent, at most all."""
+        return self.packets
+
     def record(self) -> np.ndarray:
         """Return which packets were lost: bool, shape (packets,); NetworkError when all of them were."""
         return _read_record(self.path, self.packets, self.invalid, modified(self.path))
@@ -151,7 +171,7 @@ class LossTrace(Loss):
 @lru_cache(maxsize=64)
 def _read_record(path: Path, packets: int, invalid: int, changed: int) -> np.ndarray:
     lost = np.ones(packets, dtype=bool)
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, "a record of packets", NetworkError):
         fields = line.split()
         if len(fields) != 2 or not fields[0].isdecimal() or not fields[1].lstrip("-").isdecimal():
             raise NetworkError(

@@ -10,6 +10,7 @@ from sfsim.channel.pathloss import SPEED_OF_LIGHT
 from sfsim.channel.realisation import Channel, Realisation
 from sfsim.channel.snr import Cqi, Shannon, SnrToRate
 from sfsim.declaration import declaration, misfit
+from sfsim.declaration.units import Decibel
 from sfsim.seeds import stream
 
 _FINE = 0.02  # default step times Doppler frequency: one step seldom leaves a state, and never skips one
@@ -47,7 +48,7 @@ class MarkovChannel(Channel):
     """
 
     kind: Literal["fsmc"] = "fsmc"
-    mean_snr_db: float
+    mean_snr_db: Decibel
     bandwidth_hz: Annotated[float, Field(gt=0)]
     carrier_hz: Annotated[float, Field(gt=0)]
     speed_m_per_s: Annotated[float, Field(gt=0)]

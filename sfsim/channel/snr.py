@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from sfsim.declaration import declaration
+from sfsim.declaration.units import Decibel, Loss
 
 # 3GPP TS 38.214 table 5.2.2.1-2, CQI 1 to 15: bits per symbol, and 1024 times the code rate.
 _BITS = np.repeat([2, 4, 6], [6, 3, 6])
@@ -48,7 +49,7 @@ class Shannon(Law):
     """
 
     kind: Literal["shannon"] = "shannon"
-    gap_db: Annotated[float, Field(ge=0)] = 0.0
+    gap_db: Loss = 0.0
 
     def bits_per_hz(self, snr: np.ndarray) -> np.ndarray:
         return np.asarray(np.log2(1 + snr / 10 ** (self.gap_db / 10)))
@@ -72,7 +73,7 @@ class TruncatedShannon(Law):
 
     kind: Literal["truncated-shannon"] = "truncated-shannon"
     share: Annotated[float, Field(gt=0, le=1)] = 0.6
-    min_snr_db: float = -10.0
+    min_snr_db: Decibel = -10.0
     max_bits_per_hz: Annotated[float, Field(gt=0)] = 4.4
 
     def bits_per_hz(self, snr: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from sfsim.channel.blocks import CHUNK, BlockRealisation
 from sfsim.channel.realisation import Channel, Realisation
-from sfsim.channel.trace_files import modified, read_json
+from sfsim.channel.trace_files import modified
 from sfsim.declaration import declaration
 from sfsim.errors import NetworkError, did_you_mean
 from sfsim.seeds import stream
+from sfsim.text import read_json
 
 _KEYS = {"up": ("up_u", "up_sigma"), "down": ("down_u", "down_sigma")}
 
@@ -89,7 +90,7 @@ class _Speeds(BlockRealisation):
 @lru_cache(maxsize=8)
 def _read_users(path: Path, changed: int) -> dict[str, dict[str, float]]:
     expected = "an object {user: {down_u, down_sigma, up_u, up_sigma}}"
-    users = read_json(path, expected)
+    users = read_json(path, expected, NetworkError)
     if not isinstance(users, dict) or not users:
         raise NetworkError(f"{path}: expected {expected}")
     for user, law in users.items():

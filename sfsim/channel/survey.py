@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sfsim.channel.catalogue import parse_either
+from sfsim.channel.catalogue import AnyChannel, AnyLoss, parse_either
 from sfsim.channel.loss import Loss
 from sfsim.channel.realisation import Channel, Realisation
+from sfsim.channel.trace import Trace
 from sfsim.declaration import read_toml
 from sfsim.errors import NetworkError
 
@@ -65,7 +67,7 @@ class LossSurvey:
 Picture = tuple[np.ndarray, str, list[tuple[str, np.ndarray]], str]
 
 
-def show(path: Path, seconds: float | None, packets: int, seed: int) -> tuple[dict[str, float], Picture]:
+def show(path: Path, seconds: float | None, packets: int, seed: int) -> tuple[dict[str, Any], Picture]:
     """Return the figures of a channel or a law of loss, and what `sfsim.report.channel.draw` needs.
 
     Raises
@@ -78,22 +80,28 @@ def show(path: Path, seconds: float | None, packets: int, seed: int) -> tuple[di
     if isinstance(entry, Loss):
         found = survey_loss(entry, packets, seed)
         return _figures(found), (found.edges, "packet", [("share of packets lost", found.lost)], title)
+    notes = entry.notes() if isinstance(entry, Trace) else []
     seen = survey(entry, seconds, seed)
     panels = [("rate (Mbit/s)", seen.rate_bps / 1e6)]
     if seen.snr_db is not None:
         panels.append(("SNR (dB)", seen.snr_db))
     panels.append(("share of outage", seen.down))
-    return _figures(seen), (seen.edges_s, "simulated time (s)", panels, title)
+    return _figures(seen) | ({"notes": notes} if notes else {}), (
+        seen.edges_s,
+        "simulated time (s)",
+        panels,
+        title,
+    )
 
 
-def _figures(found: "ChannelSurvey | LossSurvey") -> dict[str, float]:
+def _figures(found: "ChannelSurvey | LossSurvey") -> dict[str, Any]:
     values = {field.name: getattr(found, field.name) for field in fields(found)}
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
 def load_either(path: Path) -> Channel | Loss:
     """Read a channel or a law of loss, whichever the file's ``kind`` says."""
-    return parse_either(read_toml(path), str(path), path.parent)
+    return parse_either(read_toml(path, AnyChannel | AnyLoss), str(path), path.parent)
 
 
 def survey(channel: Channel, seconds: float | None, seed: int) -> ChannelSurvey:

@@ -8,11 +8,14 @@ import numpy as np
 from pydantic import Field
 
 from sfsim.channel.realisation import Channel, Realisation
-from sfsim.channel.trace_files import Pieces, read_mahimahi, read_pantheon, read_rows
+from sfsim.channel.trace_files import Gaps, Pieces, read_mahimahi, read_pantheon, read_rows
 from sfsim.channel.trace_tables import Columns, read_table
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import NetworkError
 from sfsim.seeds import stream
+
+_UNITS = {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9, "byte/s": 8.0, "kB/s": 8e3, "MB/s": 8e6}
+_PLAUSIBLE_BPS = 1e3, 1e12  # below LoRa's and NB-IoT's middle; above any single link
 
 
 @declaration
@@ -33,7 +36,15 @@ class Trace(Channel):
         What comes after the last row, which holds as long as the one before it (1 s if it is the only one): the
         first one, the last rate for ever, or a NetworkError.
     scale : float
-        Multiplies all rates: 1e6 for files in Mbit/s.
+        Multiplies all rates, besides their unit.
+    rate_unit : str, optional
+        The unit of the file's rates, such as "Mbit/s" or "byte/s"; default: that of the format (bit/s for csv and
+        table). Without it, a mean that no link has is remarked.
+    gaps : "hold", "cut" or "error"
+        Where no row follows for more than `gap_s`: the last rate holds; it holds for `gap_s` and the rest of the wait
+        is cut out of time; or the trace is refused. Not for Mahimahi's files.
+    gap_s : float, optional
+        The longest wait that is no gap, for "cut" and "error"; nothing decides it by itself.
     start : "beginning" or "random"
         Where in the trace simulated time 0 is; "random" gives each link its own place (needs "wrap").
     bin_s : float
@@ -46,6 +57,9 @@ class Trace(Channel):
     columns: Columns | None = None
     end: Literal["wrap", "hold", "error"] = "wrap"
     scale: Annotated[float, Field(gt=0)] = 1.0
+    rate_unit: Literal["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "byte/s", "kB/s", "MB/s"] | None = None
+    gaps: Literal["hold", "cut", "error"] = "hold"
+    gap_s: Annotated[float, Field(gt=0)] | None = None
     start: Literal["beginning", "random"] = "beginning"
     bin_s: Annotated[float, Field(ge=0.001)] = 0.001
 
@@ -55,6 +69,35 @@ class Trace(Channel):
                 raise misfit("columns", "nothing", "a table that says which columns hold time and rate")
             raise misfit("columns", f"a mapping of columns for {self.format!r}", "format = 'table' with it")
 
+        if self.gaps != "hold" and self.gap_s is None:
+            raise misfit(
+                "gap_s", "nothing", f"the longest wait in s that is no gap, with gaps = {self.gaps!r}"
+            )
+        if self.format == "mahimahi" and (self.gaps != "hold" or self.gap_s is not None):
+            raise misfit("gaps", repr(self.gaps), "nothing: a Mahimahi trace has no rows that hold")
+        if self.format in ("mahimahi", "cooked", "pantheon") and self.rate_unit is not None:
+            raise misfit(
+                "rate_unit", repr(self.rate_unit), f"nothing: format = {self.format!r} has its own unit"
+            )
+
+    @property
+    def _factor(self) -> float:
+        return self.scale * (1e6 if self.format == "cooked" else _UNITS[self.rate_unit or "bit/s"])
+
+    def notes(self) -> list[str]:
+        """Return what was done to the file's rows, and a mean rate that is hardly meant; reads the file."""
+        pieces = self.pieces()
+        lines = [f"{self.path.name}: {note}" for note in pieces.notes]
+        lengths_s = np.diff(np.append(pieces.starts_s, pieces.period_s))
+        mean_bps = float(pieces.rates @ lengths_s / pieces.period_s) * self._factor
+        low_bps, high_bps = _PLAUSIBLE_BPS
+        if self.rate_unit is None and mean_bps and not low_bps <= mean_bps <= high_bps:
+            lines.append(
+                f"{self.path.name}: a mean rate of {mean_bps:.4g} bit/s is hardly meant; is the file in another unit? "
+                "Say rate_unit (or rate_unit = 'bit/s' if it is right)"
+            )
+        return lines
+
     def words(self) -> str:
         return f"trace {self.path.name}"
 
@@ -63,8 +106,11 @@ class Trace(Channel):
         if self.format == "mahimahi":
             return read_mahimahi(self.path, self.bin_s)
         if self.format == "pantheon":
-            return read_pantheon(self.path)
-        return read_rows(self.path) if self.columns is None else read_table(self.path, self.columns)
+            return read_pantheon(self.path, Gaps(self.gaps, self.gap_s))
+        gaps = Gaps(self.gaps, self.gap_s)
+        return (
+            read_rows(self.path, gaps) if self.columns is None else read_table(self.path, self.columns, gaps)
+        )
 
     def _realise(self, seed: int, name: str) -> "TraceRealisation":
         pieces = self.pieces()
@@ -82,7 +128,7 @@ class TraceRealisation(Realisation):
     def __init__(self, trace: Trace, pieces: Pieces, offset_s: float) -> None:
         super().__init__()
         self._path, self._end, self._offset_s = trace.path, trace.end, offset_s
-        self._rates_bps = pieces.rates * (trace.scale * (1e6 if trace.format == "cooked" else 1.0))
+        self._rates_bps = pieces.rates * trace._factor
         self._starts_s, self._period_s = pieces.starts_s, pieces.period_s
         self._constant = len(self._rates_bps) == 1 and self._end != "error"
 

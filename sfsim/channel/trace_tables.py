@@ -1,20 +1,22 @@
 """Measured logs as traces: any table with a header, once it is said which columns hold time and rate."""
 
-import csv
-from datetime import datetime
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from sfsim.channel.trace_files import Pieces, check_row, merged, modified, read_text
+from sfsim import text
+from sfsim.channel.trace_files import Gaps, Pieces, check_row, modified, pieces_of_rows
 from sfsim.declaration import declaration
-from sfsim.errors import NetworkError, did_you_mean
+from sfsim.errors import NetworkError
 
-_SECONDS = {"seconds": 1.0, "milliseconds": 1e-3}
-_GAP_STEPS = 3  # no row for longer than this many usual steps: nothing was measured
+_SECONDS = {"seconds": "1", "milliseconds": "1e-3", "microseconds": "1e-6", "nanoseconds": "1e-9"}
 
 
 @declaration
@@ -28,18 +30,18 @@ class Columns:
     rate : str
         Name of the column with its rate; the trace's `scale` makes bit/s of it.
     time_format : str
-        ``"seconds"``, ``"milliseconds"``, ``"iso"`` (2024-04-19 16:23:00.001), or a format of Python's
-        strptime.
+        ``"seconds"``, ``"milliseconds"``, ``"microseconds"``, ``"nanoseconds"`` (from any beginning, such as 1970),
+        ``"iso"`` (2024-04-19 16:23:00.001, with or without Z or an offset), or a format of Python's strptime.
     where : table of texts
         Only rows that have these texts in these columns: ``{ State = "D" }``.
     missing : list of texts
-        What stands for a value that is not known; such rows are left out.
-    delimiter : str
-        What separates the columns.
+        What stands for a value that is not known; such rows are left out, and their number is said.
+    delimiter : str, optional
+        What separates the columns. Default: the comma, semicolon, tab or bar that finds the columns.
+    decimal : str
+        The decimal mark of times and rates, "." or ",".
 
-    A row holds until the next one that is chosen; rows of the same time share it alike. Where none follows
-    for more than three usual steps (their median), nothing was measured: the row holds for one usual step,
-    and the trace is closed up.
+    A row holds until the next one that is chosen; rows of the same time share it alike.
     """
 
     time: str
@@ -47,14 +49,15 @@ class Columns:
     time_format: str = "seconds"
     where: dict[str, str] = Field(default_factory=dict)
     missing: tuple[str, ...] = ("", "-", "nan", "NaN")
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] = "."
 
 
-def read_table(path: Path, columns: Columns) -> Pieces:
+def read_table(path: Path, columns: Columns, gaps: Gaps = Gaps()) -> Pieces:
     """Read a table through its mapping; raises NetworkError that names the file and the line."""
     where = tuple(sorted(columns.where.items()))
     return _read_table(path, modified(path), columns.time, columns.rate, columns.time_format, where,
-                       columns.missing, columns.delimiter)  # fmt: skip
+                       columns.missing, columns.delimiter, columns.decimal, gaps)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -66,74 +69,65 @@ def _read_table(
     time_format: str,
     where: tuple[tuple[str, str], ...],
     missing: tuple[str, ...],
-    delimiter: str,
+    delimiter: str | None,
+    decimal: str,
+    gaps: Gaps,
 ) -> Pieces:
-    rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter)
-    header = [name.strip() for name in next(rows, [])]
-    places = [_place(path, header, name) for name in (time, rate, *(column for column, _ in where))]
-    times: list[float] = []
+    times: list[Decimal] = []
     rates: list[float] = []
-    for row in rows:
-        if not row:
+    left_out, zoned = 0, None
+    table = text.read_table(path, (time, rate, *(column for column, _ in where)), delimiter, NetworkError)
+    for line, row in table:
+        if any(row[column] != chosen for column, chosen in where):
             continue
-        if len(row) < len(header):
-            raise NetworkError(
-                f"{path}, line {rows.line_num}: found {len(row)} columns, expected {len(header)}"
-            )
-        wanted = all(row[place].strip() == text for place, (_, text) in zip(places[2:], where, strict=True))
-        value = row[places[1]].strip()
-        if not wanted or value in missing:
+        if row[rate] in missing:
+            left_out += 1
             continue
-        time_s = _time_s(path, rows.line_num, row[places[0]].strip(), time_format)
-        if times and time_s < times[-1]:
+        place = f"{path}, line {line}"
+        moment, has_zone = _moment(place, row[time], time_format, decimal)
+        if zoned not in (None, has_zone):
             raise NetworkError(
-                f"{path}, line {rows.line_num}: time goes back by {times[-1] - time_s:g} s; times must not "
-                "decrease (cut the file, or choose rows with columns.where)"
+                f"{place}: found {row[time]!r}, expected all times with an offset or all without"
             )
-        number = _number(path, rows.line_num, value, rate)
-        check_row(path, rows.line_num, time_s, number, None)
-        times.append(time_s)
-        rates.append(number)
+        zoned = has_zone
+        try:
+            value = text.number(row[rate], decimal)
+        except ValueError as error:
+            raise NetworkError(f"{place}, column {rate!r}: {error}") from None
+        if times and moment < times[-1]:
+            raise NetworkError(
+                f"{place}: time goes back by {times[-1] - moment:g} s; times must not decrease (cut the file, or "
+                "choose rows with columns.where; local times without an offset go back when the clocks do)"
+            )
+        check_row(path, line, float(moment), value, None)
+        times.append(moment)
+        rates.append(value)
     if not times:
-        chosen = " and ".join(f"{column} = {text!r}" for column, text in where)
+        chosen = " and ".join(f"{column} = {value!r}" for column, value in where)
         raise NetworkError(f"{path}: no row has a {rate!r}" + (f" where {chosen}" if chosen else ""))
-    return _closed_up(np.array(times), np.array(rates))
+    starts_s = np.array([float(moment - times[0]) for moment in times])
+    found = pieces_of_rows(path, starts_s, np.array(rates), gaps)
+    if not left_out:
+        return found
+    note = f"{left_out} rows without a {rate!r} are left out, and the rate before them holds"
+    return replace(found, notes=(note, *found.notes))
 
 
-def _closed_up(times_s: np.ndarray, rates: np.ndarray) -> Pieces:
-    """Return rows as pieces: those of one time share it, and gaps are cut out."""
-    at_s, row, count = np.unique(times_s, return_inverse=True, return_counts=True)
-    steps_s = np.diff(at_s)
-    usual_s = float(np.median(steps_s)) if len(steps_s) else 1.0
-    steps_s = np.append(np.where(steps_s > _GAP_STEPS * usual_s, usual_s, steps_s), usual_s)
-    ends_s = np.cumsum((steps_s / count)[row])
-    return merged(np.append(0.0, ends_s[:-1]), rates, float(ends_s[-1]))
-
-
-def _place(path: Path, header: list[str], name: str) -> int:
-    if name not in header:
-        hint = did_you_mean(name, header)
-        found = ", ".join(header[:30]) or "nothing"
-        raise NetworkError(f"{path}: no column {name!r}; found {found}" + (f". {hint}" if hint else ""))
-    return header.index(name)
-
-
-def _number(path: Path, line: int, text: str, column: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise NetworkError(f"{path}, line {line}: found {text!r} in {column!r}, expected a number") from None
-
-
-def _time_s(path: Path, line: int, text: str, time_format: str) -> float:
+def _moment(place: str, cell: str, time_format: str, decimal: str) -> tuple[Decimal, bool]:
+    """Return a time in s, exact to the nanosecond, and whether it says its offset."""
     try:
         if time_format in _SECONDS:
-            return float(text) * _SECONDS[time_format]
+            text.number(cell, decimal)
+            return Decimal(cell.replace(",", ".")) * Decimal(_SECONDS[time_format]), False
+        finer = re.search(r"[.,]\d{6}(\d+)", cell) if time_format == "iso" else None
         moment = (
-            datetime.fromisoformat(text) if time_format == "iso" else datetime.strptime(text, time_format)
+            datetime.fromisoformat(cell) if time_format == "iso" else datetime.strptime(cell, time_format)
         )
-    except ValueError:
+    except (ValueError, InvalidOperation) as error:
         raise NetworkError(
-            f"{path}, line {line}: found time {text!r}, expected the time_format {time_format!r}"
+            f"{place}: found time {cell!r}, expected the time_format {time_format!r} ({error})"
         ) from None
-    return (moment - datetime(1970, 1, 1, tzinfo=moment.tzinfo)).total_seconds()
+    has_zone = moment.tzinfo is not None
+    whole = (moment - datetime(1970, 1, 1, tzinfo=UTC if has_zone else None)) // timedelta(microseconds=1)
+    rest = Decimal(f"0.000000{finer[1]}") if finer else Decimal(0)
+    return Decimal(whole) / 1_000_000 + rest, has_zone

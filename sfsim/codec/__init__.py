@@ -11,12 +11,19 @@ every codec promises is told in `sfsim.codec.base`, what is paid for in docs/byt
 """
 
 from sfsim.codec.base import Codec, Encoded
+from sfsim.codec.byte_stages import BytePlane, Rans
 from sfsim.codec.cast import Cast
 from sfsim.codec.chain import Chain
+from sfsim.codec.channel_adaptive import ChannelAdaptive
+from sfsim.codec.error_feedback import ErrorFeedback
+from sfsim.codec.feature_wise import FeatureWise
+from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
 from sfsim.codec.loading import AnyCodec, load, parse
 from sfsim.codec.mask_encoded import MaskEncoded
+from sfsim.codec.pcodec import Pcodec
+from sfsim.codec.product_quantization import ProductQuantization
 from sfsim.codec.qsgd import Qsgd
 from sfsim.codec.randtopk import RandTopK
 from sfsim.codec.topk import TopK
@@ -28,17 +35,25 @@ __all__ = [
     "Ae",
     "AnyCodec",
     "AnyLabelCodec",
+    "BytePlane",
     "Cast",
     "Chain",
+    "ChannelAdaptive",
     "ChengAt",
     "Codec",
     "Encoded",
+    "ErrorFeedback",
+    "FeatureWise",
+    "FrequencyAware",
     "Hyperprior",
     "Learned",
     "MaskEncoded",
     "MeanScale",
+    "Pcodec",
+    "ProductQuantization",
     "Qsgd",
     "RandTopK",
+    "Rans",
     "TopK",
     "Uniform",
     "Zeros",

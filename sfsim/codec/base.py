@@ -3,7 +3,8 @@
 A codec is a frozen value: the TOML table, the validated declaration, its ``repr`` and the object are one
 thing. It has no state, so both ends of a link build the same one. A new codec is a declaration with ``kind``
 and its parameters that implements `pack` (tensor to parts), `unpack` (parts to tensor), `estimate_bits` and
-the numbers its costs are made of; this base frames, names, checks and refuses.
+the numbers its costs are made of; this base frames, names, checks and refuses. One whose gradient returns
+elsewhere or changed adds `support` and `correct`; one that depends on earlier messages, `pack_after`.
 
 The rules that every codec keeps:
 
@@ -22,7 +23,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,26 +34,36 @@ from sfsim.errors import CodecError
 
 _HEADER_BYTES = 16
 
+Memory: TypeAlias = dict[str, NDArray[Any]]
+"""What a sender's earlier messages left, by name; it belongs to the sender, per slot and client."""
+GradientPlace: TypeAlias = Literal["input", "support", "code"]
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """What `encode` made: the payload with its frame, and what the codec's formula says without it.
 
     ``saturated`` counts finite values that were too large for the wire type and were sent as its largest.
+    ``memory`` is what the next message of the same sender is to be encoded with; ``kept`` is what the sender
+    needs until the gradient is back (`Codec.correct`). Neither travels.
     """
 
     payload: bytes
     estimated_bits: float
     saturated: int = 0
+    memory: Memory | None = None
+    kept: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A tensor in a codec's own words, before framing."""
+    """A tensor in a codec's own words, before framing; see `Encoded`."""
 
     parts: tuple[Buffer, ...]
     estimated_bits: float
     saturated: int = 0
+    memory: Memory | None = None
+    kept: NDArray[Any] | None = None
 
 
 class Codec:
@@ -64,6 +75,7 @@ class Codec:
     encode_flops: ClassVar[float] = 1
     encode_passes: ClassVar[float] = 1
     decode_flops: ClassVar[float] = 1
+    decode_passes: ClassVar[float] = 1
     launches: ClassVar[float] = 4
 
     @property
@@ -82,8 +94,22 @@ class Codec:
         return False
 
     @property
-    def masks_gradient(self) -> bool:
-        """Whether the returning gradient exists for `gradient_support` only."""
+    def gradient_place(self) -> GradientPlace:
+        """Where the returning gradient lives.
+
+        "input": at the decoded tensor, applied unchanged. "support": only where features went
+        (`gradient_support`). "code": it is the gradient of what was sent, in a shape of its own.
+        """
+        return "input"
+
+    @property
+    def any_shape(self) -> bool:
+        """Whether each message may have another shape than the last, as gradients of what was kept have."""
+        return not self.remembers
+
+    @property
+    def remembers(self) -> bool:
+        """Whether `encode` depends on what its sender sent before."""
         return False
 
     def encode(
@@ -93,6 +119,7 @@ class Codec:
         training: bool = False,
         *,
         name: str | None = None,
+        memory: Memory | None = None,
     ) -> Encoded:
         """Turn a tensor into bytes.
 
@@ -106,15 +133,18 @@ class Codec:
             Whether a stochastic codec draws.
         name : str, optional
             What to call the tensor in an error.
+        memory : dict of str to ndarray, optional
+            What the sender's last message left (`Encoded.memory`); a first message has none.
 
         Raises
         ------
         CodecError
-            For an element type that is no float, a NaN or infinity (but in casts), or a missing `rng`.
+            For an element type that is no float, a NaN or infinity (but in casts), a missing `rng`, or a memory
+            of another shape.
         """
-        coded = self.squeeze(self.code(x, rng, training, name))
+        coded = self.squeeze(self.code(x, rng, training, name, memory))
         payload = Frame(self.kind, x.dtype, x.shape, coded.parts).pack(self.signature)
-        return Encoded(payload, coded.estimated_bits, coded.saturated)
+        return Encoded(payload, coded.estimated_bits, coded.saturated, coded.memory, coded.kept)
 
     def decode(self, payload: bytes) -> NDArray[Any]:
         """Turn a payload back into a tensor; raise CodecError for anything this codec did not make."""
@@ -122,40 +152,81 @@ class Codec:
         return self.restore(frame.parts, frame.shape, frame.dtype)  # type: ignore[arg-type]
 
     def gradient_support(self, payload: bytes) -> NDArray[np.int64] | None:
-        """Return the flat indices for which a gradient comes back, ascending; None means all of them."""
-        return None
+        """Return the flat indices for which a gradient comes back, in its shape; None means all of them.
 
-    def encode_cost(self, numel: int, itemsize: int) -> Cost:
+        The gradient travels in the shape of this array: a vector of entries, or whole columns as a matrix.
+        """
+        if self.gradient_place != "support":
+            return None
+        frame = self.open(payload)
+        return self.support(frame.parts, frame.shape)
+
+    def correct(self, gradient: NDArray[Any], kept: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the gradient that the sender applies at the tensor it encoded.
+
+        Parameters
+        ----------
+        gradient : ndarray of float32
+            At the decoded tensor, of its shape; zero where nothing returned.
+        kept : ndarray, optional
+            `Encoded.kept` of that message.
+        """
+        return gradient
+
+    def explain(self, payload: bytes) -> dict[str, Any]:
+        """Return what a payload holds, as JSON can say it: kind, shape, bytes of each part, formula's bits."""
+        frame = self.open(payload)
+        return {
+            "kind": self.kind,
+            "shape": list(frame.shape),
+            "parts": [len(part) for part in frame.parts],
+            "estimated_bits": self.formula_bits(frame.parts, frame.shape),
+            **self.facts(frame.parts, frame.shape),
+        }
+
+    def encode_cost(self, numel: int, itemsize: int, shape: tuple[int, ...] | None = None) -> Cost:
         """Return what encoding `numel` elements of `itemsize` bytes needs of a machine.
 
         Operations and passes per element are the codec's own; the bytes on the wire are written once and read
-        once for the checksum; what must be done symbol by symbol is `serial_symbols`.
+        once for the checksum; what must be done symbol by symbol is `serial_symbols`. Where the work depends on
+        the `shape` and none is given, the elements are one vector.
         """
         wire = _HEADER_BYTES + self.estimate_bits(numel) / 8
         return Cost(
-            flops=self.encode_flops * numel,
+            flops=self.encode_operations(shape or (numel,)),
             bytes_touched=self.encode_passes * numel * itemsize + 2 * wire,
             serial_symbols=self.encode_symbols(numel),
             launches=self.launches,
         )
 
-    def decode_cost(self, numel: int, num_bytes: int) -> Cost:
+    def decode_cost(self, numel: int, num_bytes: int, shape: tuple[int, ...] | None = None) -> Cost:
         """Return what decoding a payload of `num_bytes` into `numel` elements needs of a machine.
 
-        The payload is read for the checksum and for the values, and the tensor is written once as float32.
+        The payload is read for the checksum and for the values, and the tensor is written as float32 in as many
+        passes as the codec says.
         """
         return Cost(
-            flops=self.decode_flops * numel,
-            bytes_touched=4 * numel + 2 * num_bytes,
+            flops=self.decode_operations(shape or (numel,)),
+            bytes_touched=4 * self.decode_passes * numel + 2 * num_bytes,
             serial_symbols=self.decode_symbols(numel),
             launches=self.launches,
         )
+
+    def correct_cost(self, numel: int) -> Cost:
+        """Return what `correct` of a gradient of `numel` elements needs of the sender's machine."""
+        return Cost()
 
     # What a codec implements.
 
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
         """Turn a checked tensor of at least one axis into `num_parts` parts."""
         raise NotImplementedError
+
+    def pack_after(
+        self, x: NDArray[Any], rng: np.random.Generator | None, training: bool, memory: Memory | None
+    ) -> Coded:
+        """`pack`, given what earlier messages left; only a codec that remembers has a use for that."""
+        return self.pack(x, rng, training)
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Turn parts into a tensor of at least one axis; check every size first."""
@@ -164,6 +235,35 @@ class Codec:
     def estimate_bits(self, numel: int) -> float:
         """Return the formula's size of `numel` elements, without what depends on their values or shape."""
         raise NotImplementedError
+
+    def support(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return `gradient_support` of parts; for codecs whose gradient lives there."""
+        raise NotImplementedError
+
+    def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
+        """Raise CodecError for a shape that this codec cannot encode; most take any."""
+
+    def max_bytes(self, shape: tuple[int, ...]) -> int:
+        """Return a bound on the parts of a tensor of this shape, with their lengths."""
+        # 16 bytes an element: float32 end points for each, and 16 bits.
+        return 64 + 16 * math.prod(shape)
+
+    def facts(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return what `explain` tells of this kind of codec alone."""
+        return {}
+
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        """Return the formula's size of a payload, as `encode` estimated it."""
+        numel = math.prod(shape)
+        return self.estimate_bits(numel) if numel else 0.0
+
+    def encode_operations(self, shape: tuple[int, ...]) -> float:
+        """Return the floating-point operations of encoding."""
+        return self.encode_flops * math.prod(shape)
+
+    def decode_operations(self, shape: tuple[int, ...]) -> float:
+        """Return the floating-point operations of decoding."""
+        return self.decode_flops * math.prod(shape)
 
     def encode_symbols(self, numel: int) -> float:
         """Return how many symbols encoding handles one by one (selecting, packing)."""
@@ -184,7 +284,12 @@ class Codec:
         return json.dumps(_parameters(self)).encode()
 
     def code(
-        self, x: NDArray[Any], rng: np.random.Generator | None, training: bool, name: str | None = None
+        self,
+        x: NDArray[Any],
+        rng: np.random.Generator | None,
+        training: bool,
+        name: str | None = None,
+        memory: Memory | None = None,
     ) -> Coded:
         """Check a tensor and `pack` it; errors start with the tensor's name."""
         label = "tensor" if name is None else f"tensor {name!r}"
@@ -194,7 +299,8 @@ class Codec:
         if training and self.stochastic and rng is None:
             raise CodecError(f"{label}: {self.name} draws in training and needs a random generator")
         try:
-            return self.pack(np.atleast_1d(x), rng, training)  # numpy turns arrays of no axes into scalars
+            # numpy turns arrays of no axes into scalars
+            return self.pack_after(np.atleast_1d(x), rng, training, memory)
         except CodecError as error:
             raise CodecError(f"{label}: {error}") from None
 
@@ -220,9 +326,8 @@ class Codec:
         frame = Frame.unpack(payload, self.kind, self.wire_parts, self.signature)
         if frame.dtype is None or frame.dtype.kind != "f":
             raise CodecError(f"payload holds {frame.dtype}, expected a float tensor")
-        # No codec's parts are larger than 16 bytes an element (float32 end points for each, and 16 bits).
-        max_bytes = 64 + 16 * math.prod(frame.shape)
-        return dataclasses.replace(frame, parts=self.expand(frame.parts, max_bytes, self.num_parts))
+        expanded = self.expand(frame.parts, self.max_bytes(frame.shape), self.num_parts)
+        return dataclasses.replace(frame, parts=expanded)
 
 
 def _parameters(declared: Any) -> dict[str, Any]:
@@ -258,6 +363,11 @@ def single(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int]:
             f"{codec} cannot carry it, only casts can"
         )
     return saturate(values, x)
+
+
+def as_bytes(values: NDArray[Any]) -> Buffer:
+    """Return the bytes of an array as a part, without a copy where it is contiguous."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data if values.size else b""
 
 
 def saturate(cast: NDArray[Any], x: NDArray[Any]) -> tuple[NDArray[Any], int]:

@@ -42,16 +42,18 @@ def pack(codes: Codes, bits: int) -> bytes:
         return np.packbits(codes.astype(np.uint8, copy=False)).tobytes()
     if bits in (8, 16, 32):
         return codes.astype(f">u{bits // 8}", copy=False).tobytes()
-    # Eight codes fill `bits` bytes exactly, so the loop is over 8 columns whatever the number of codes.
-    groups = -(-codes.size // 8)
-    padded = np.zeros(groups * 8, codes.dtype)
-    padded[: codes.size] = codes
-    columns = np.ascontiguousarray(padded.reshape(groups, 8).T)
-    packed = np.zeros((bits, groups), np.uint8)
-    for column, byte, shift in _overlaps(bits):
-        piece = columns[column] >> shift if shift >= 0 else columns[column] << -shift
-        packed[byte] |= piece.astype(np.uint8)  # the cast drops the bits that belong to other bytes
-    return packed.T.tobytes()[: num_bytes(codes.size, bits)]
+    from sfsim.codec import kernels
+
+    packed = np.empty(num_bytes(codes.size, bits), np.uint8)
+    if bits in (2, 4):
+        per_byte = 8 // bits
+        whole = codes.astype(np.uint8, copy=False)
+        if codes.size % per_byte:
+            whole = np.concatenate((whole, np.zeros(-codes.size % per_byte, np.uint8)))
+        (kernels.pack_halves if bits == 4 else kernels.pack_quarters)(whole, packed)
+    else:
+        kernels.pack_any(np.ascontiguousarray(codes), np.uint64(bits), packed)
+    return packed.tobytes()
 
 
 def unpack(data: Buffer, count: int, bits: int, what: str = "codes") -> Codes:
@@ -76,24 +78,12 @@ def unpack(data: Buffer, count: int, bits: int, what: str = "codes") -> Codes:
         return np.unpackbits(raw, count=count)
     if bits in (8, 16, 32):
         return raw.view(f">u{bits // 8}").astype(kind)
-    groups = -(-count // 8)
-    padded = np.zeros(groups * bits, np.uint8)
-    padded[: raw.size] = raw
-    columns = np.ascontiguousarray(padded.reshape(groups, bits).T).astype(kind)
-    codes: Codes = np.zeros((8, groups), kind)
-    for column, byte, shift in _overlaps(bits):
-        codes[column] |= columns[byte] << shift if shift >= 0 else columns[byte] >> -shift
-    codes &= kind((1 << bits) - 1)
-    return codes.T.reshape(-1)[:count]
+    from sfsim.codec import kernels
 
-
-def _overlaps(bits: int) -> list[tuple[int, int, int]]:
-    """List (code, byte, shift) of every overlap of 8 codes with the `bits` bytes that hold them.
-
-    A code shifted right by `shift` (left when negative) stands where it belongs in that byte.
-    """
-    return [
-        (code, byte, (code + 1) * bits - (byte + 1) * 8)
-        for code in range(8)
-        for byte in range(code * bits // 8, ((code + 1) * bits + 7) // 8)
-    ]
+    if bits in (2, 4):
+        codes: Codes = np.empty(raw.size * 8 // bits, kind)
+        (kernels.unpack_halves if bits == 4 else kernels.unpack_quarters)(raw, codes)
+        return codes[:count]
+    codes = np.empty(count, kind)
+    kernels.unpack_any(raw, np.uint64(bits), codes)
+    return codes

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sfsim.codec.base import Codec, Coded, saturate
+from sfsim.codec.base import Codec, Coded, as_bytes, saturate
 from sfsim.codec.frame import Buffer
 from sfsim.declaration import declaration
 from sfsim.errors import CodecError
@@ -52,28 +52,24 @@ class Cast(Codec):
         return 8.0 * _BYTES[self.dtype] * numel
 
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.dtype == "float16":
-                values, saturated = _saturated(x.astype("<f2"), x)
-                return Coded((values.tobytes(),), self.estimate_bits(x.size), saturated)
-            values, saturated = _saturated(x.astype("<f4"), x)
-        if self.dtype == "bfloat16":
-            values, more = _bfloat16(values)
-            saturated += more
-        return Coded((values.tobytes(),), self.estimate_bits(x.size), saturated)
+        narrowed = {"float32": _float32, "float16": _float16, "bfloat16": _bfloat16}[self.dtype]
+        values, saturated = narrowed(x)
+        return Coded((as_bytes(values),), self.estimate_bits(x.size), saturated)
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         expected = prod(shape) * _BYTES[self.dtype]
         if len(parts[0]) != expected:
             raise CodecError(f"values: found {len(parts[0])} bytes, expected {expected}")
-        if self.dtype == "bfloat16":
-            high = np.frombuffer(parts[0], "<u2").astype(np.uint32)
-            values = (high << 16).view(np.float32)
+        if self.dtype == "float32":
+            values = np.frombuffer(parts[0], "<f4")
+        elif dtype == np.float16 and self.dtype == "float16":
+            values = np.frombuffer(parts[0], "<f2")
         else:
-            values = np.frombuffer(parts[0], "<f4" if self.dtype == "float32" else "<f2")
+            values = _widened(np.frombuffer(parts[0], "<u2"), self.dtype)
         # A float16 tensor sent as bfloat16 may round up beyond float16: then it is its largest number again.
         with np.errstate(over="ignore", invalid="ignore"):
-            return _saturated(values.astype(dtype), values)[0].reshape(shape)
+            own = values.astype(dtype, copy=not values.flags.writeable)
+            return _saturated(own, values)[0].reshape(shape)
 
 
 def _saturated(cast: NDArray[Any], x: NDArray[Any]) -> tuple[NDArray[Any], int]:
@@ -81,17 +77,41 @@ def _saturated(cast: NDArray[Any], x: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return saturate(cast, x) if cast.dtype.itemsize < x.dtype.itemsize else (cast, 0)
 
 
-def _bfloat16(values: NDArray[np.float32]) -> tuple[NDArray[np.uint16], int]:
-    """Round float32 to the upper half of its bits, to nearest even, on integers."""
-    bits = values.view(np.uint32)
-    infinite = np.uint32(0x7F800000)
-    magnitude = bits & np.uint32(0x7FFFFFFF)
-    high = ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(
-        "<u2"
-    )
-    over = (magnitude < infinite) & ((high & 0x7FFF) == 0x7F80)
-    high[over] -= 1  # the largest finite number is just below infinity
-    nan = magnitude > infinite
-    # The quiet bit keeps a NaN whose payload stood only in the lower half from becoming an infinity.
-    high[nan] = (bits[nan] >> np.uint32(16)).astype(np.uint16) | 0x40
-    return high, int(np.count_nonzero(over))
+def _float32(x: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _saturated(x.astype("<f4", order="C", copy=False), x)
+
+
+def _float16(x: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    if x.dtype != np.float32:  # rounded once, from what it is
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _saturated(x.astype("<f2"), x)
+    from sfsim.codec import kernels
+
+    values = np.ascontiguousarray(x, "=f4").ravel()
+    out = np.empty(values.size, np.uint16)
+    saturated = kernels.to_half(values, values.view(np.uint32), out)
+    return out.astype("<u2", copy=False), int(saturated)
+
+
+def _bfloat16(x: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Round to the upper half of a float32's bits, to nearest even, on integers."""
+    from sfsim.codec import kernels
+
+    values, saturated = _float32(x)
+    bits = np.ascontiguousarray(values, "=f4").ravel().view(np.uint32)
+    out = np.empty(bits.size, np.uint16)
+    saturated += int(kernels.to_bfloat16(bits, out))
+    return out.astype("<u2", copy=False), saturated
+
+
+def _widened(codes: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    from sfsim.codec import kernels
+
+    native = codes.astype(np.uint16, copy=False)
+    values = np.empty(codes.size, np.float32)
+    if dtype == "float16":
+        kernels.from_half(native, values.view(np.uint32), values)
+    else:
+        kernels.from_bfloat16(native, values.view(np.uint32))
+    return values

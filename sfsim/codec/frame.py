@@ -20,9 +20,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from zlib import crc32
 
 import numpy as np
+from isal.isal_zlib import crc32  # zlib's, with the processor's carry-less multiplication
 
 from sfsim.errors import CodecError
 
@@ -48,6 +48,11 @@ CODEC_IDS = {
     "cheng-at": 13,
     "hyperprior": 14,
     "mean-scale": 15,
+    "frequency-aware": 16,
+    "channel-adaptive": 17,
+    "feature-wise": 18,
+    "product-quantization": 19,
+    "pcodec": 20,
 }
 # A format that compresses without bound cannot check a size against its payload, so this bounds what a
 # forged header can ask for: 2**27 float32 are 512 MiB, above the largest message of the published systems.

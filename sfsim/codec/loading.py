@@ -6,38 +6,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sfsim.codec.base import Codec
-from sfsim.codec.cast import Cast
-from sfsim.codec.chain import Chain
+from sfsim.codec.chain import OTHER_STAGES, Chain
 from sfsim.codec.learned import Ae, ChengAt, Hyperprior, MeanScale
-from sfsim.codec.mask_encoded import MaskEncoded
-from sfsim.codec.qsgd import Qsgd
-from sfsim.codec.randtopk import RandTopK
-from sfsim.codec.topk import TopK
-from sfsim.codec.uniform import Uniform
-from sfsim.codec.zeros import Zeros
+from sfsim.codec.plain import PLAIN_KINDS, AnyPlain
 from sfsim.declaration import read_toml, validate
 from sfsim.errors import ConfigError, did_you_mean
 
-AnyCodec = Annotated[
-    Cast
-    | Uniform
-    | Qsgd
-    | TopK
-    | RandTopK
-    | MaskEncoded
-    | Zeros
-    | Ae
-    | ChengAt
-    | Hyperprior
-    | MeanScale
-    | Chain,
-    Field(discriminator="kind"),
-]
+AnyCodec = Annotated[AnyPlain | Ae | ChengAt | Hyperprior | MeanScale | Chain, Field(discriminator="kind")]
 """Every codec that a slot can name, told apart by `kind`."""
 
 # "chain" is what a list is called inside; a user writes the list, and byte stages stand in lists only.
 _LEARNED = ("ae", "cheng-at", "hyperprior", "mean-scale")
-_KINDS = ("cast", "uniform", "qsgd", "topk", "randtopk", "mask-encoded", "zeros", *_LEARNED)
+_KINDS = (*PLAIN_KINDS, *_LEARNED)
 
 
 def load(path: Path) -> Codec:
@@ -48,7 +28,7 @@ def load(path: Path) -> Codec:
     ConfigError
         When the file is missing, is no TOML, or declares no codec; names file, key, value and expectation.
     """
-    table = read_toml(path)
+    table = read_toml(path, AnyCodec)
     for key in ("title", "source"):
         text = table.pop(key, "")
         if not isinstance(text, str):
@@ -71,8 +51,9 @@ def parse(table: Any, place: str) -> Codec:
         table = {"kind": "chain", "stages": table}
     elif not isinstance(table, dict):
         raise ConfigError(place, repr(table), "a table with a key kind, or a list of such tables")
-    elif table.get("kind") == "zstd":
-        raise ConfigError(f"{place}, kind", "'zstd' alone", "a list of tables with a tensor codec before it")
+    elif table.get("kind") in OTHER_STAGES:
+        found = f"{table['kind']!r} alone"
+        raise ConfigError(f"{place}, kind", found, "a list of tables with a tensor codec in it")
     elif table.get("kind") not in (*_KINDS, "chain"):
         kind = table.get("kind")
         expected = f"one of {', '.join(_KINDS)}"

@@ -66,15 +66,16 @@ class MaskEncoded(Codec):
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
         values, saturated = single(x, self.name)
         flat = values.ravel()
-        magnitudes = np.abs(flat)
-        tops = largest(magnitudes, self._k(x.size))
-        codes = self._codes(magnitudes, magnitudes[tops].min(initial=np.inf))
-        codes[tops] = 0
-        small = np.flatnonzero(codes)
-        negative = flat[small] < 0
-        signs = negative if negative.any() else negative[:0]
+        from sfsim.codec import kernels
+
+        tops = largest(flat, self._k(x.size))
+        codes = self._codes(flat, np.abs(flat[tops]).min(initial=np.inf))
         codes[tops] = self._full
-        mask = packing.pack(codes, self.mask_bits) + packing.pack(signs.view(np.uint8), 1)
+        signs = np.empty(x.size + 1 if flat.min(initial=0) < 0 else 0, np.uint8)
+        if signs.size:
+            signs = signs[: kernels.coded_signs(flat, codes, codes.dtype.type(self._full), signs)]
+        signs = signs if signs.any() else signs[:0]
+        mask = packing.pack(codes, self.mask_bits) + packing.pack(signs, 1)
         estimated = self.estimate_bits(x.size) + signs.size
         return Coded((flat[tops].astype("<f4").tobytes(), mask), estimated, saturated)
 
@@ -88,30 +89,39 @@ class MaskEncoded(Codec):
             raise CodecError(f"mask: found {kept.size} kept entries, expected {tops.size}")
         threshold = float(np.abs(tops).min(initial=np.inf)) if tops.size else 0.0
         steps = np.arange(self._full + 1) * (threshold / self._full)
-        out = steps.astype(np.float32)[codes]
+        from sfsim.codec import kernels
+
+        out = np.empty(numel, np.float32)
+        kernels.look_up(codes, steps.astype(np.float32), out)
         signs = parts[1][mask_bytes:]
         if len(signs):
-            small = np.flatnonzero((codes != 0) & (codes != self._full))
-            negative = packing.unpack(signs, small.size, 1, "signs").view(bool)
-            out[small[negative]] *= -1
+            small = numel - np.count_nonzero(codes == 0) - kept.size
+            negative = packing.unpack(signs, small, 1, "signs")
+            kernels.negate(
+                codes, codes.dtype.type(self._full), np.append(negative, np.uint8(0)), out.view(np.uint32)
+            )
         out[kept] = tops
         return out.astype(dtype, copy=False).reshape(shape)
 
-    def _codes(self, magnitudes: NDArray[np.float32], threshold: np.float32) -> NDArray[np.unsignedinteger]:
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        numel = prod(shape)
+        mask_bytes = packing.num_bytes(numel, self.mask_bits)
+        if len(parts[1]) == mask_bytes:
+            return self.estimate_bits(numel)
+        codes = packing.unpack(parts[1][:mask_bytes], numel, self.mask_bits, "mask")
+        return self.estimate_bits(numel) + int(np.count_nonzero((codes != 0) & (codes != self._full)))
+
+    def _codes(self, flat: NDArray[np.float32], threshold: np.float32) -> NDArray[np.unsignedinteger]:
         """Return the codes of entries that are not kept; those of kept ones mean nothing."""
         kind = np.uint8 if self.mask_bits <= 8 else np.uint16
-        if threshold == 0 or magnitudes.size == 0:
-            return np.zeros(magnitudes.size, kind)
+        if threshold == 0 or flat.size == 0:
+            return np.zeros(flat.size, kind)
+        from sfsim.codec import kernels
+
+        codes: NDArray[np.unsignedinteger] = np.empty(flat.size, kind)
         # float64 and this order of operations: ties stay ties, and the smallest thresholds do not overflow.
-        levels = np.multiply(magnitudes, float(self._full), dtype=np.float64)
-        levels /= float(threshold)
-        if self.rounding == "floor":
-            levels += 1e-6  # 1.4 * 3 / 2.1 is 2, and 1.9999999999999996 in float64
-            np.floor(levels, out=levels)
-        else:
-            np.rint(levels, out=levels)
-        np.minimum(levels, self._full - 1, out=levels)
-        return levels.astype(kind)
+        kernels.mask_codes(flat, float(self._full), float(threshold), self.rounding == "floor", codes)
+        return codes
 
     @property
     def _full(self) -> int:

@@ -14,6 +14,8 @@ from sfsim.codec.frame import Buffer
 from sfsim.declaration import declaration
 from sfsim.errors import CodecError
 
+_BLOCK = 1 << 16  # elements
+
 
 @declaration
 class Qsgd(Codec):
@@ -65,17 +67,16 @@ class Qsgd(Codec):
         if x.size == 0:
             return Coded((b"", b""), 0.0)
         norm = max(abs(values.min()), abs(values.max()))
-        levels = values.ravel() / (norm or np.float32(1))
-        levels *= np.float32(self._side)
+        from sfsim.codec import kernels
+
+        flat, side, divisor = values.reshape(-1), np.float32(self._side), norm or np.float32(1)
+        codes: packing.Codes = np.empty(x.size, np.uint8 if self.bits <= 8 else np.uint16)
         if training and rng is not None:
-            down = np.floor(levels)
-            levels -= down  # exact, so the chance of rounding up is not rounded itself
-            down += rng.random(x.size, dtype=np.float32) < levels
-            levels = down
+            for start in range(0, x.size, _BLOCK):  # what is drawn stays in the processor's cache
+                block = slice(start, start + _BLOCK)
+                kernels.draw_levels(flat[block], divisor, side, _draw(rng, flat[block].size), codes[block])
         else:
-            np.rint(levels, out=levels)
-        levels += np.float32(self._side)
-        codes: packing.Codes = levels.astype(np.uint8 if self.bits <= 8 else np.uint16)
+            kernels.round_levels(flat, divisor, side, codes)
         parts = (np.array(norm, "<f4").tobytes(), packing.pack(codes, self.bits))
         return Coded(parts, self.estimate_bits(x.size), saturated)
 
@@ -89,12 +90,23 @@ class Qsgd(Codec):
         norm = np.frombuffer(parts[0], "<f4")[0]
         if not 0 <= norm < np.inf or codes.max() > 2 * self._side:
             raise CodecError("expected a finite norm and levels within it")
-        values = codes.astype(np.float32)
-        values -= np.float32(self._side)
-        values /= np.float32(self._side)
-        values *= norm
+        from sfsim.codec import kernels
+
+        values = np.empty(numel, np.float32)
+        kernels.undo_levels(codes, norm, np.float32(self._side), values)
         return values.astype(dtype, copy=False).reshape(shape)
 
     @property
     def _side(self) -> int:
         return (1 << (self.bits - 1)) - 1
+
+
+def _draw(rng: np.random.Generator, count: int) -> NDArray[np.uint32]:
+    """Draw what ``rng.random(count, float32)`` draws, as the 32 bits behind each number: twice as fast where it can.
+
+    PCG64 makes 64 bits at a time and NumPy uses the lower half of them first.
+    """
+    source = rng.bit_generator
+    if count % 2 or not isinstance(source, np.random.PCG64DXSM) or source.state["has_uint32"]:
+        return (rng.random(count, dtype=np.float32) * np.float32(2**24)).astype(np.uint32) << np.uint32(8)
+    return source.random_raw(count // 2).astype("<u8", copy=False).view(np.uint32)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sfsim.codec.base import Codec, Coded, single
+from sfsim.codec.base import Codec, Coded, GradientPlace, single
 from sfsim.codec.frame import Buffer
 from sfsim.codec.selecting import index_bits, largest, pack_indices, read_values, unpack_indices
 from sfsim.declaration import declaration
@@ -52,8 +52,8 @@ class RandTopK(Codec):
         return True
 
     @property
-    def masks_gradient(self) -> bool:
-        return True
+    def gradient_place(self) -> GradientPlace:
+        return "support"
 
     def estimate_bits(self, numel: int) -> float:
         return self._k(numel) * (32.0 + index_bits(numel))
@@ -70,8 +70,8 @@ class RandTopK(Codec):
         k = self._k(d)
         rows = values.reshape(samples, d)
         kept = np.zeros((samples, k), np.int64)
-        for row, magnitudes in zip(kept, np.abs(rows), strict=True):
-            row[:] = largest(magnitudes, k)
+        for row, sample in zip(kept, rows, strict=True):
+            row[:] = largest(sample, k)
             if training and rng is not None and 0 < k < d:
                 row[:] = self._draw(row, d, rng)
         chosen = np.take_along_axis(rows, kept, axis=1).astype("<f4")
@@ -84,13 +84,13 @@ class RandTopK(Codec):
         out[indices] = values
         return out.reshape(shape)
 
-    def gradient_support(self, payload: bytes) -> NDArray[np.int64]:
-        frame = self.open(payload)
-        return self.support(frame.parts, frame.shape)
-
     def support(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the flat indices of the kept entries, ascending."""
         return self._read(parts, shape)[1]
+
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        samples, d = _samples(shape)
+        return samples * self._k(d) * (32.0 + index_bits(d))
 
     def _read(
         self, parts: Sequence[Buffer], shape: tuple[int, ...]

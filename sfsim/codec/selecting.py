@@ -10,6 +10,10 @@ from sfsim.codec import bits as packing
 from sfsim.codec.frame import Buffer
 from sfsim.errors import CodecError
 
+_MANY = 1 << 16  # elements from which a sample pays
+_SAMPLE = 1 << 15
+_MAGNITUDE = np.uint32(0x7FFFFFFF)  # of a float32: all but the sign
+
 
 def count_kept(fraction: float, numel: int) -> int:
     """Return ``floor(fraction * numel)``, at least 1 of a tensor that is not empty.
@@ -20,22 +24,44 @@ def count_kept(fraction: float, numel: int) -> int:
     return min(numel, max(1, math.floor(fraction * numel + 1e-6)))
 
 
-def largest(magnitudes: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the indices of the `k` largest, ascending; of equal ones the lowest index wins.
+def largest(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the indices of the `k` largest magnitudes, ascending; of equal ones the lowest index wins.
 
     Parameters
     ----------
-    magnitudes : ndarray of float32, shape (n,), none negative
+    values : ndarray of float32, shape (n,), contiguous, none NaN
     """
-    n = magnitudes.size
+    n = values.size
     if k in (0, n):
         return np.arange(k)
     # Floats that are not negative are ordered like their bits, and integers are selected faster.
-    order = magnitudes.view(np.uint32)
-    threshold = np.partition(order, n - k)[n - k]
+    bits = values.view(np.uint32)
+    near = _candidates(bits, k)
+    order = (bits if near is None else bits[near]) & _MAGNITUDE
+    threshold = np.partition(order, order.size - k)[order.size - k]
     above = np.flatnonzero(order > threshold)
     tied = np.flatnonzero(order == threshold)[: k - above.size]
-    return np.sort(np.concatenate((above, tied)), kind="stable")
+    found = np.sort(np.concatenate((above, tied)), kind="stable")
+    return found if near is None else near[found]
+
+
+def _candidates(bits: NDArray[np.uint32], k: int) -> NDArray[np.int64] | None:
+    """Return indices, ascending, that surely hold the `k` largest of many, and few others; None where it cannot.
+
+    They are at least a pivot that a sample puts a little below the k-th largest; if they are fewer than k, the sample
+    has misled.
+    """
+    n = bits.size
+    if n < _MANY or k > n // 8:
+        return None
+    from sfsim.codec import kernels
+
+    sample = bits[:: n // _SAMPLE] & _MAGNITUDE
+    expected = sample.size * k / n
+    rank = max(0, sample.size - 1 - int(expected + 4 * math.sqrt(expected) + 4))
+    out = np.empty(n + 1, np.int64)
+    count = kernels.at_least(bits, np.partition(sample, rank)[rank], out)
+    return out[:count] if count >= k else None
 
 
 def index_bits(numel: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfsim.codec.base import Codec, Coded, Encoded
+from sfsim.codec.base import Codec, Coded, Encoded, Memory
 from sfsim.codec.frame import Frame, join, split, take
 from sfsim.errors import CodecError
 
@@ -24,6 +24,7 @@ def encode_state(
     codec: Codec,
     rng: np.random.Generator | None = None,
     raw: Collection[str] = (),
+    memory: Memory | None = None,
 ) -> Encoded:
     """Encode a model state.
 
@@ -37,6 +38,8 @@ def encode_state(
         With it a stochastic codec draws, without it is plain.
     raw : collection of str
         Names that are sent as they are (BatchNorm statistics, for example).
+    memory : dict of str to ndarray, optional
+        What the sender's last state left (`Encoded.memory`), for codecs that remember: ``name/key``.
 
     Raises
     ------
@@ -46,18 +49,25 @@ def encode_state(
     _check_names(raw, arrays)
     body = bytearray()
     bits, saturated = 0.0, 0
+    after: Memory = {}
     for name, array in arrays.items():
         if _is_raw(name, array.dtype, raw):
             body += array.astype(array.dtype.newbyteorder("<")).tobytes()
             bits += 8 * array.nbytes
         else:
-            coded = codec.code(array, rng, rng is not None, name)
+            before = {
+                key.removeprefix(f"{name}/"): value
+                for key, value in (memory or {}).items()
+                if key.startswith(f"{name}/")
+            }
+            coded = codec.code(array, rng, rng is not None, name, before or None)
+            after |= {f"{name}/{key}": value for key, value in (coded.memory or {}).items()}
             body += join(coded.parts)
             bits += coded.estimated_bits
             saturated += coded.saturated
     whole = codec.squeeze(Coded((bytes(body),), bits, saturated))
     payload = Frame("state", None, (len(arrays),), whole.parts).pack(codec.signature)
-    return Encoded(payload, whole.estimated_bits, saturated)
+    return Encoded(payload, whole.estimated_bits, saturated, after or None)
 
 
 def decode_state(
@@ -79,7 +89,7 @@ def decode_state(
     frame = Frame.unpack(payload, "state", 1, codec.signature)
     if frame.shape != (len(like),):
         raise CodecError(f"model state holds {frame.shape} arrays, expected {len(like)}")
-    max_bytes = sum(64 + 16 * prod(shape) for shape, _ in like.values())
+    max_bytes = sum(64 + 8 * prod(shape) + codec.max_bytes(shape) for shape, _ in like.values())
     body = codec.expand(frame.parts, max_bytes, num_parts=1)[0]
     arrays, at = {}, 0
     for name, (shape, kind) in like.items():

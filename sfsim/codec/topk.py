@@ -35,8 +35,9 @@ class TopK(Codec):
     ----------
     keep : float
         Fraction of entries that survive, above 0 and at most 1; 0.01 to 0.25 is usual.
-    positions : {"auto", "bitmask", "index"}
-        "auto" takes the smaller one; both ends can tell which.
+    positions : {"auto", "bitmask", "index", "shortest"}
+        "auto" takes the smaller of bitmask and index list; both ends can tell which. "shortest" also tries
+        coded gaps and takes what is shortest for the positions at hand; two bits say which.
 
     Source
     ------
@@ -45,7 +46,7 @@ class TopK(Codec):
 
     kind: Literal["topk"] = "topk"
     keep: Annotated[float, Field(gt=0, le=1)]
-    positions: Literal["auto", "bitmask", "index"] = "auto"
+    positions: Literal["auto", "bitmask", "index", "shortest"] = "auto"
     encode_flops: ClassVar[float] = 3  # magnitude, and two comparisons with the threshold
     encode_passes: ClassVar[float] = 4
 
@@ -66,7 +67,14 @@ class TopK(Codec):
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
         values, saturated = single(x, self.name)
         flat = values.ravel()
-        indices = largest(np.abs(flat), count_kept(self.keep, x.size))
+        indices = largest(flat, count_kept(self.keep, x.size))
+        if self.positions == "shortest":
+            from sfsim.codec.positions import pack_shortest
+
+            places, bits = pack_shortest(indices, x.size) if x.size else (b"", 0)
+            return Coded(
+                (flat[indices].astype("<f4").tobytes(), places), 32.0 * indices.size + bits, saturated
+            )
         pack = pack_bitmask if self._bitmask(indices.size, x.size) else pack_indices
         parts = (flat[indices].astype("<f4").tobytes(), pack(indices, x.size))
         return Coded(parts, self.estimate_bits(x.size), saturated)
@@ -75,15 +83,30 @@ class TopK(Codec):
         numel = prod(shape)
         k = count_kept(self.keep, numel)
         values = read_values(parts[0], k)
-        unpack = unpack_bitmask if self._bitmask(k, numel) else unpack_indices
-        indices = unpack(parts[1], k, numel)
+        indices = self._places(parts[1], k, numel)[0]
         if (np.diff(indices) <= 0).any():
             raise CodecError("index list: expected ascending numbers")
         out = np.zeros(numel, dtype)
         out[indices] = values
         return out.reshape(shape)
 
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        numel = prod(shape)
+        if self.positions != "shortest" or numel == 0:
+            return super().formula_bits(parts, shape)
+        k = count_kept(self.keep, numel)
+        return 32.0 * k + self._places(parts[1], k, numel)[1]
+
+    def _places(self, data: Buffer, k: int, numel: int) -> tuple[NDArray[np.int64], int]:
+        """Return the kept indices and, where the data alone tells it, how many bits they took."""
+        if self.positions == "shortest" and numel:
+            from sfsim.codec.positions import unpack_shortest
+
+            return unpack_shortest(data, k, numel)
+        unpack = unpack_bitmask if self._bitmask(k, numel) else unpack_indices
+        return unpack(data, k, numel), 0
+
     def _bitmask(self, k: int, numel: int) -> bool:
-        if self.positions == "auto":
+        if self.positions in ("auto", "shortest"):  # the latter for an estimate before there are positions
             return numel <= k * index_bits(numel)
         return self.positions == "bitmask"

@@ -60,44 +60,50 @@ class Uniform(Codec):
         values, saturated = single(x, self.name)
         if x.size == 0:
             return Coded((b"", b""), 0.0)
-        axes, groups = self._groups(x.shape)
-        low = values.min(axis=axes, keepdims=True)
-        high = values.max(axis=axes, keepdims=True)
-        scale = self._levels / _or_one(high.astype(np.float64) - low)
+        from sfsim.codec import kernels
+
+        rows = values.reshape(self._rows(x.shape))
+        # One channel: over all at once, several times faster than over two axes.
+        low = values.min(keepdims=True).reshape(1) if rows.shape[1] == 1 else rows.min(axis=(0, 2))
+        high = values.max(keepdims=True).reshape(1) if rows.shape[1] == 1 else rows.max(axis=(0, 2))
         # float64: the range of float32 values may be beyond float32, or one of its smallest steps.
-        levels = np.subtract(values, low, dtype=np.float64)
-        levels *= scale
-        np.rint(levels, out=levels)
-        codes: packing.Codes = levels.astype(np.uint8 if self.bits <= 8 else np.uint16)
-        ends = np.stack((low.ravel(), high.ravel())).astype("<f4").tobytes()
-        estimated = 64.0 * groups + self.bits * x.size
+        scale = self._levels / _or_one(high.astype(np.float64) - low)
+        codes: packing.Codes = np.empty(rows.shape, np.uint8 if self.bits <= 8 else np.uint16)
+        kernels.quantise(rows, low.astype(np.float64), scale, codes)
+        ends = np.stack((low, high)).astype("<f4").tobytes()
+        estimated = 64.0 * low.size + self.bits * x.size
         return Coded((ends, packing.pack(codes.ravel(), self.bits)), estimated, saturated)
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         numel = prod(shape)
-        axes, groups = self._groups(shape)
+        rows = self._rows(shape)
+        groups = rows[1]
         if len(parts[0]) != (8 * groups if numel else 0):
             raise CodecError(f"end points: found {len(parts[0])} bytes, expected {8 * groups}")
-        codes = packing.unpack(parts[1], numel, self.bits).reshape(shape)
+        codes = packing.unpack(parts[1], numel, self.bits)
         if numel == 0:
             return np.zeros(shape, dtype)
-        kept = [length if axis not in axes else 1 for axis, length in enumerate(shape)]
-        low, high = np.frombuffer(parts[0], "<f4").astype(np.float64).reshape(2, *kept)
+        from sfsim.codec import kernels
+
+        low, high = np.frombuffer(parts[0], "<f4").astype(np.float64).reshape(2, groups)
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
             raise CodecError("end points: expected finite numbers, the smaller first")
-        values = np.multiply(codes, (high - low) / self._levels, dtype=np.float64)
-        values += low
-        return values.astype(dtype)
+        values = np.empty(rows, np.float32 if dtype == np.float32 else np.float64)
+        kernels.dequantise(codes.reshape(rows), low, (high - low) / self._levels, values)
+        return values.astype(dtype, copy=False).reshape(shape)
+
+    def formula_bits(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> float:
+        return 8.0 * len(parts[0]) + self.bits * prod(shape)
 
     @property
     def _levels(self) -> int:
         return (1 << self.bits) - 1
 
-    def _groups(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
-        """Return the axes that share end points, and how many pairs of end points there are."""
+    def _rows(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Return the shape as (outer, channels that have end points of their own, inner)."""
         if self.per == "tensor" or len(shape) < 2:
-            return tuple(range(len(shape))), 1
-        return tuple(axis for axis in range(len(shape)) if axis != 1), shape[1]
+            return 1, 1, prod(shape)
+        return shape[0], shape[1], prod(shape[2:])
 
 
 def _or_one(number: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Zstd: a lossless byte stage behind a tensor codec."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import zstandard
 from pydantic import Field
@@ -21,6 +21,7 @@ class Zstd:
     """
 
     kind: Literal["zstd"] = "zstd"
+    by_part: ClassVar[bool] = False
     level: Annotated[int, Field(ge=1, le=22)] = 3
 
     @property

@@ -69,3 +69,38 @@ def decode(
     from sfsim.codec.tools import decode_file
 
     console.facts(decode_file(payload, codec, out))
+
+
+@app.command()
+def explain(
+    payload: Annotated[Path, typer.Argument(metavar="PAYLOAD", help="What encode wrote.")],
+    codec: Codec,
+) -> None:
+    """Print what a payload holds, as JSON: kind, shape, bytes of each part, and what the kind adds."""
+    import json
+
+    from sfsim.codec.tools import explain_file
+
+    typer.echo(json.dumps(explain_file(payload, codec)))
+
+
+@app.command()
+def pullback(
+    tensor: Annotated[Path, typer.Argument(metavar="X.npy", help="The array that was encoded.")],
+    codec: Codec,
+    gradient: Annotated[
+        Path, typer.Option(metavar="G.npy", help="The gradient at the decoded array, of its shape.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DX.npy", help="The gradient that the sender applies at X.")],
+    code_gradient: Annotated[
+        Path | None, typer.Option(metavar="C.npy", help="What would cross the network back.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw as in training; without it stochastic codecs are plain.")
+    ] = None,
+) -> None:
+    """Send a gradient back through a codec, with what the sender corrects."""
+    from sfsim import console
+    from sfsim.codec.tools import pullback_file
+
+    console.facts(pullback_file(tensor, codec, gradient, out, code_gradient, seed))

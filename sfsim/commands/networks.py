@@ -94,6 +94,8 @@ def channel(
 
         print(json.dumps(facts))
     else:
+        for note in facts.pop("notes", []):
+            console.line(f"note: {note}", "yellow")
         for name, value in facts.items():
             console.line(f"{name.replace('_', ' ')}: {value:.6g}")
     if out:

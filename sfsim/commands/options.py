@@ -11,7 +11,7 @@ import typer
 from sfsim.errors import ConfigError
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario (TOML).")]
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, or folders of them.")]
 DataRoot = Annotated[
     Path | None, typer.Option(envvar="SFSIM_DATA", metavar="DIR", help="Folder that holds the data sets.")
 ]

@@ -11,7 +11,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from sfsim.declaration.complaint import Loc, Origin, locate, misfit, translate
+from sfsim.declaration.hints import of_name
 from sfsim.errors import ConfigError, did_you_mean
+from sfsim.text import decoded
 
 __all__ = [
     "Loc",
@@ -61,22 +63,27 @@ Units are part of the key: write rate_bps = 3000000
     return built  # type: ignore[return-value]
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; a missing or malformed one is a ConfigError that names it."""
+def read_toml(path: Path, kind: Any = None) -> dict[str, Any]:
+    """Read a TOML file; a missing or malformed one is a ConfigError that names it.
+
+    Of a file that is to hold the declaration `kind`, and is named by a bare word, the catalogue knows the likely one.
+    """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(decoded(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
-        raise no_such_file(path, str(path), "a TOML file") from None
-    except OSError as error:
+        error = no_such_file(path, str(path), "a TOML file")
+        if kind is not None and path.name == str(path) and (hint := of_name(path.stem, kind, Path(), False)):
+            error = ConfigError(error.place, error.found, error.expected, hint)
+        raise error from None
+    except OSError as refusal:
         found = (
-            "a directory" if isinstance(error, IsADirectoryError) else f"a file that cannot be read ({error})"
+            "a directory"
+            if isinstance(refusal, IsADirectoryError)
+            else f"a file that cannot be read ({refusal})"
         )
         raise ConfigError(str(path), found, "a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        marked = path.read_bytes().startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
-        hint = "It begins with a byte order mark: save it as plain UTF-8." if marked else None
-        raise ConfigError(str(path), f"text that is not TOML ({error})", "a TOML file", hint) from None
+    except ValueError as refusal:
+        raise ConfigError(str(path), f"text that is not TOML ({refusal})", "a TOML file") from None
 
 
 def no_such_file(path: Path, place: str, expected: str) -> ConfigError:

@@ -21,7 +21,9 @@ from sfsim.declaration.fields import (
     spell,
     tag,
 )
+from sfsim.declaration.hints import of_key
 from sfsim.errors import ConfigError, did_you_mean
+from sfsim.names import shown
 
 # A place in a tree of tables (keys and list indices), and the file it was written in: its name, and how many
 # leading parts of the place lie outside that file.
@@ -31,37 +33,6 @@ Origin = tuple[str, int]
 _STANDARD = frozenset(get_args(ErrorType))
 _EXTRA = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
-# Endings that say another unit than ours: the right ending, and what to multiply the number by.
-_UNITS = {
-    "ns": ("s", 1e-9),
-    "us": ("s", 1e-6),
-    "ms": ("s", 1e-3),
-    "sec": ("s", 1.0),
-    "seconds": ("s", 1.0),
-    "min": ("s", 60.0),
-    "minutes": ("s", 60.0),
-    "h": ("s", 3600.0),
-    "kbps": ("bps", 1e3),
-    "mbps": ("bps", 1e6),
-    "gbps": ("bps", 1e9),
-    "kbit": ("bps", 1e3),
-    "mbit": ("bps", 1e6),
-    "gbit": ("bps", 1e9),
-    "khz": ("hz", 1e3),
-    "mhz": ("hz", 1e6),
-    "ghz": ("hz", 1e9),
-    "kb": ("bytes", 1e3),
-    "mb": ("bytes", 1e6),
-    "gb": ("bytes", 1e9),
-    "mib": ("bytes", 2.0**20),
-    "gib": ("bytes", 2.0**30),
-    "mw": ("w", 1e-3),
-    "kw": ("w", 1e3),
-    "km": ("m", 1e3),
-    "percent": ("fraction", 1e-2),
-    "gflops": ("flops", 1e9),
-    "tflops": ("flops", 1e12),
-}
 
 
 def misfit(at: str | Loc, found: str, expected: str, hint: str | None = None) -> PydanticCustomError:
@@ -105,11 +76,10 @@ def translate(
     """
     details = error.errors(include_url=False)
     # A misspelt key also makes the right one missing: the misspelt one tells more.
-    first = min(
-        details, key=lambda item: 0 if item["type"] in _EXTRA else 2 if item["type"] in _MISSING else 1
-    )
+    # A list whose entries are all wrong is too short besides, since pydantic counts the right ones.
+    first = min(details, key=lambda item: _rank(item["type"], item["loc"], details))
     loc, expected_kind, parent = _walk(kind, first["loc"])
-    loc, found, expected, hint = _sentence(first, loc, expected_kind, parent)
+    loc, found, expected, hint = _sentence(first, loc, expected_kind, parent, kind)
     if first["type"] == "misfit" and origins and not origins.get(loc, ("",))[0].startswith("override"):
         # It is about what the key says, not about the inside of the file that the key names.
         origins = {at: origin for at, origin in origins.items() if at != loc}
@@ -127,6 +97,8 @@ def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, Origin
     for length in range(len(loc), -1, -1):
         if origins and loc[:length] in origins:
             place, start = origins[loc[:length]]
+            if length == len(loc) and place.startswith("override"):
+                return place  # its key says it all
             table, loc = _below(table, loc[:start]), loc[start:]
             break
     if not loc:
@@ -139,11 +111,19 @@ def locate(loc: Loc, place: str, table: Any = None, origins: Mapping[Loc, Origin
     for depth, part in enumerate(loc[: end - 1]):
         if isinstance(part, int):
             name = _below(table, (*loc[:depth], part, "name"))
-            header += f' "{name}" ' if isinstance(name, str) else f"[{part}]."
+            header += f' "{shown(name, 40)}" ' if isinstance(name, str) else f"[{part}]."
         else:
             header += part if not header or header[-1] in " ." else f".{part}"
     header = header.strip(" .")
     return f"{place}, [{header}] {key}" if header else f"{place}, {key}"
+
+
+def _rank(code: str, loc: Loc, details: list[ErrorDetails]) -> int:
+    """Return how little a complaint tells beside the others; the least is shown."""
+    within = any(item["loc"][: len(loc)] == loc and len(item["loc"]) > len(loc) for item in details)
+    if code == "too_short" and within:
+        return 3
+    return 0 if code in _EXTRA else 2 if code in _MISSING else 1
 
 
 def _below(value: Any, loc: Iterable[str | int]) -> Any:
@@ -184,14 +164,14 @@ def _walk(kind: Any, loc: Loc) -> tuple[Loc, Any, type | None]:
 
 
 def _sentence(
-    item: ErrorDetails, loc: Loc, kind: Any, parent: type | None
+    item: ErrorDetails, loc: Loc, kind: Any, parent: type | None, root: Any
 ) -> tuple[Loc, str, str, str | None]:
     """Return the place, what was found, what was expected and a hint."""
     code, context, value = item["type"], item.get("ctx", {}), item["input"]
     if code == "misfit":
         return (*loc, *context["at"]), context["found"], context["expected"], context["hint"]
     if code in _EXTRA:
-        return loc, "an unknown key", *_known(str(loc[-1]), value, parent)
+        return loc, "an unknown key", *of_key(str(loc[-1]), value, parent, root)
     if code == "union_tag_invalid":
         tags = re.findall(r"'([^']*)'", context["expected_tags"])
         expected = list_words([repr(tag) for tag in tags])
@@ -213,23 +193,3 @@ def _sentence(
         text = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         return loc, "values" if "ArgsKwargs" in found else found, text, None
     return loc, found, describe(kind), None
-
-
-def _known(key: str, value: Any, parent: type | None) -> tuple[str, str | None]:
-    """Return what may stand in the table instead of an unknown key, and the likely one."""
-    known = list(keys(parent)) if parent else []
-    hint = _unit(key, value, known) or did_you_mean(key, known)
-    return "a key of this table" if hint else f"one of {', '.join(known)}", hint
-
-
-def _unit(key: str, value: Any, known: list[str]) -> str | None:
-    stem, _, ending = key.lower().rpartition("_")
-    if ending not in _UNITS:
-        return None
-    right, factor = _UNITS[ending]
-    name = f"{stem}_{right}"
-    if name not in known:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"Units are part of the key: write {name} = {value * factor:.12g}"
-    return f"Units are part of the key: write {name}"

@@ -5,12 +5,12 @@ et al., WWW 2021).
 Left out: a formula from a score to FLOP/s; use ratios of scores to scale a measured device.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from sfsim.errors import DataError
+from sfsim.text import read_json
 
 _EXPECTED = "a list of phones with 'Model' and 'AI_Score', or an object {phone: score}"
 
@@ -20,10 +20,7 @@ def read_scores(path: Path) -> list[tuple[str, float]]:
 
     A score may be a text such as ``" 76206 1,6"``: its first number counts.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}), expected {_EXPECTED}") from None
+    content = read_json(path, _EXPECTED)
     if isinstance(content, dict):
         entries = list(content.items())
     elif isinstance(content, list) and all(isinstance(entry, dict) for entry in content):

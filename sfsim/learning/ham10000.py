@@ -4,7 +4,6 @@ Source: Tschandl et al., doi:10.7910/DVN/DBW86T; client folders as the code of S
 reads them.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from sfsim.learning.dataset import TEST, TRAIN, VALIDATION, Dataset, assemble, d
 from sfsim.learning.declarations import Ham10000
 from sfsim.learning.image_folder import Pair, find_pairs, read_pairs, threshold
 from sfsim.learning.locate import locate
+from sfsim.text import read_table
 
 _MASKS = "HAM10000_segmentations_lesion_tschandl"
 _DOWNLOAD = (
@@ -41,7 +41,7 @@ def _official(
     folder = locate("HAM10000 (official layout)", spec.folder, root, _MASKS, _DOWNLOAD)
     images = sorted(folder.glob("HAM10000_images_part_*/*"))
     pairs = find_pairs(images, sorted((folder / _MASKS).iterdir()), "_segmentation")
-    described = _metadata(folder)
+    described = read_metadata(folder)
     pairs = [pair for pair in pairs if pair[0].stem in described]
     if not pairs:
         raise DataError(f"{folder}: no image has a mask and a line in the metadata: {_DOWNLOAD}")
@@ -57,15 +57,22 @@ def _official(
     return assemble(inputs, masks, roles, spec.task, spec.num_classes, labels=labels)
 
 
-def _metadata(folder: Path) -> dict[str, tuple[str, str]]:
-    """Image name -> lesion and diagnosis; the Dataverse names the file without a suffix."""
-    for name in ("HAM10000_metadata.csv", "HAM10000_metadata"):
+def read_metadata(folder: Path) -> dict[str, tuple[str, str]]:
+    """Image name -> lesion and diagnosis; the Dataverse names the file without a suffix, or .tab."""
+    for name in ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"):
         if (folder / name).is_file():
-            with (folder / name).open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            if not rows or not {"image_id", "lesion_id", "dx"} <= rows[0].keys():
-                raise DataError(f"{folder / name} has no lines with lesion_id, image_id and dx")
-            return {row["image_id"]: (row["lesion_id"], row["dx"]) for row in rows}
+            described: dict[str, tuple[str, str]] = {}
+            for line, row in read_table(folder / name, ("image_id", "lesion_id", "dx")):
+                place, image = f"{folder / name}, line {line}", row["image_id"]
+                empty = next((key for key in ("image_id", "lesion_id", "dx") if not row[key]), None)
+                if empty is not None:
+                    raise DataError(f"{place}: found no {empty}, expected one for every image")
+                if described.setdefault(image, (row["lesion_id"], row["dx"])) != (
+                    row["lesion_id"],
+                    row["dx"],
+                ):
+                    raise DataError(f"{place}: found another lesion or diagnosis of {image!r} than before")
+            return described
     raise DataError(f"{folder} has no HAM10000_metadata.csv, which says which images show one lesion")
 
 

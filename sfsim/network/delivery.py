@@ -106,7 +106,13 @@ class Luck:
             lost |= here
         return lost
 
-    def count(self, packets: int) -> None:
-        """Count the losses among the first `packets` packets of what `ahead` returned last."""
+    @property
+    def memory(self) -> int:
+        """Packet times after which all laws of loss have forgotten their state."""
+        return max((link.loss.memory for link in self.links if link.loss is not None), default=0)
+
+    def count(self, packets: int | np.ndarray) -> None:
+        """Count the losses among packets of what `ahead` returned last: the first so many, or those marked."""
+        met = slice(packets) if isinstance(packets, int) else np.flatnonzero(packets)
         for link, here in zip(self.links, self._drawn, strict=True):
-            link.lost_packets += int(here[:packets].sum())
+            link.lost_packets += int(here[met].sum())

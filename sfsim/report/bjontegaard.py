@@ -115,13 +115,15 @@ def bd_rate(anchor: Curve, test: Curve, fit: Fit = "pchip") -> Delta:
     Raises
     ------
     ResultsError
-        The curves have no quality in common.
+        The curves have no quality in common, or a cubic falls somewhere in the range that they share.
 
     Source: G. Bjontegaard, Calculation of average PSNR differences between RD-curves, VCEG-M33 (2001), cubic;
     piecewise as in the common test conditions of HEVC and VVC (JCTVC-L1100, JVET-T2010).
     """
     low, high, covered = _shared(anchor, test, anchor.qualities, test.qualities, "quality")
-    logs = [_mean(curve.qualities, np.log10(curve.rates), low, high, fit) for curve in (anchor, test)]
+    logs = [
+        _mean(curve.name, curve.qualities, np.log10(curve.rates), low, high, fit) for curve in (anchor, test)
+    ]
     return Delta(100 * (10 ** (logs[1] - logs[0]) - 1), low, high, covered, anchor.dropped + test.dropped)
 
 
@@ -129,7 +131,10 @@ def bd_quality(anchor: Curve, test: Curve, fit: Fit = "pchip") -> Delta:
     """Return the mean difference in quality at equal rate (over log rate); see `bd_rate`."""
     logs = np.log10(anchor.rates), np.log10(test.rates)
     low, high, covered = _shared(anchor, test, logs[0], logs[1], "rate")
-    means = [_mean(x, curve.qualities, low, high, fit) for x, curve in zip(logs, (anchor, test), strict=True)]
+    means = [
+        _mean(curve.name, x, curve.qualities, low, high, fit)
+        for x, curve in zip(logs, (anchor, test), strict=True)
+    ]
     return Delta(means[1] - means[0], 10**low, 10**high, covered, anchor.dropped + test.dropped)
 
 
@@ -191,11 +196,21 @@ def _shared(
     return float(low), float(high), float((high - low) / union)
 
 
-def _mean(x: np.ndarray, y: np.ndarray, low: float, high: float, fit: Fit) -> float:
+def _mean(name: str, x: np.ndarray, y: np.ndarray, low: float, high: float, fit: Fit) -> float:
     """Mean of the fitted y over [low, high]."""
     if fit == "cubic":
         # Centred: fits of log rates near zero width would be ill-conditioned.
-        polynomial = np.polynomial.Polynomial.fit(x, y, 3).integ()
+        fitted = np.polynomial.Polynomial.fit(x, y, 3)
+        slope = fitted.deriv()
+        # The slope of a cubic is least at an end or where its own slope is 0.
+        turns = [turn.real for turn in slope.deriv().roots() if low < turn.real < high]
+        least = min((low, high, *turns), key=slope)
+        if slope(least) < -1e-9 * float(np.ptp(y)) / float(np.ptp(x)):
+            raise ResultsError(
+                f"{name}: the cubic fit falls at {least:.4g}, within the shared range {low:.4g} to {high:.4g} "
+                "(rates as log10), where the points rise: it is no rate-quality curve there; take pchip"
+            )
+        polynomial = fitted.integ()
         return float(polynomial(high) - polynomial(low)) / (high - low)
     from scipy.interpolate import PchipInterpolator
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sfsim.errors import ResultsError
 from sfsim.report.rates import BASELINE, CURVE, SLOTS, curve_name, describe, point, training_bpp
-from sfsim.report.style import COLOURS, MARKERS, engineering, figure
+from sfsim.report.style import COLOURS, MARKERS, engineering, figure, log_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,7 @@ def rate_accuracy(points: "pd.DataFrame") -> "Figure":
             _lines(ax, points, column)
             ax.set(xscale="log", xlabel=label)
             ax.margins(x=0.1)
+            log_labels(ax.xaxis)
             ax.xaxis.set_minor_formatter(NullFormatter())
             if unit:
                 ax.xaxis.set_major_formatter(EngFormatter(unit=unit))
@@ -176,6 +177,7 @@ def training_rates(results: Sequence["Result"]) -> "Figure":
         for ax in axes[-1]:
             ax.set(xlabel="global round", yscale="log", xlim=(0.5, rows["round"].max() + 0.5))
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            log_labels(ax.yaxis)
         drawing.legend(handles=legend, loc="outside lower center", ncols=6)
     return drawing
 

@@ -5,8 +5,6 @@ image, as SplitFedZip counts it; S1 is the first cut (smashed data up), S2 the s
 """
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.errors import ResultsError
@@ -19,17 +17,6 @@ SLOTS = ("smashed_up", "smashed_down", "gradient_up", "gradient_down")
 CURVE = ["scheme", "codec", "updates"]  # what makes one rate-accuracy curve; lambda runs along it
 BASELINE = "no communication"
 _IMAGE_SIZES = {"digits": 8, "cifar10": 32}  # the data sets whose images have one size only
-
-
-def find_runs(paths: Sequence[Path]) -> list[Result]:
-    """Return the runs at `paths`: run directories, or folders of them (a study's)."""
-    found: list[Path] = []
-    for path in paths:
-        below = [path] if (path / "summary.json").exists() else sorted(path.glob("*/summary.json"))
-        if not below:
-            raise ResultsError(f"{path}: found no run, expected a run directory or a folder of them")
-        found += [each if each.is_dir() else each.parent for each in below]
-    return [Result(path) for path in found]
 
 
 def describe(result: Result) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """How every picture looks: colours that colour-blind readers can tell apart, units on every axis."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.errors import ConfigError
+from sfsim.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +30,9 @@ PART_COLOURS = {
 #: One colour, marker and line per run or kind; the marker tells what the colour cannot.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":")
+
+WIDE, NARROW = 10.0, 4.2  # inches: for a desk, for a telephone
 
 _RC = {
     "font.size": 10.0,
@@ -45,6 +51,7 @@ _RC = {
     "lines.markersize": 5.0,
     "svg.hashsalt": "sfsim",  # equal pictures, equal files
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # a name may hold a dollar
 }
 
 
@@ -88,8 +95,54 @@ def save(drawing: "Figure", file: Any, kind: str) -> None:
     import matplotlib
 
     dated = {"svg": "Date", "pdf": "CreationDate"}.get(kind)
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(_RC), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes, and stands in the tables.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         drawing.savefig(file, format=kind, dpi=150, metadata={dated: None} if dated else None)
+
+
+def label(name: str, longest: int = 32) -> str:
+    """Return a name as it may stand at an axis or in a legend, where matplotlib hides what begins with "_".
+
+    >>> label("_pi"), len(label("x" * 5000))
+    ('\u2009_pi', 32)
+    """
+    text = shown(name, longest)
+    return f"\u2009{text}" if text.startswith("_") else text
+
+
+def looks() -> Iterator[dict[str, Any]]:
+    """Yield colour, marker and line of one run after another, different for as many as can be told apart.
+
+    >>> from itertools import islice
+    >>> len({tuple(look.values()) for look in islice(looks(), 28)})
+    28
+    """
+    for number in count():
+        turn = number // len(COLOURS)
+        yield {
+            "color": COLOURS[number % len(COLOURS)],
+            "marker": MARKERS[(number + turn) % len(MARKERS)],
+            "linestyle": _LINES[turn % len(_LINES)],
+        }
+
+
+def legend(drawing: "Figure", handles: Sequence[Any], names: Sequence[str], where: str = "lower") -> None:
+    """Put a legend above or below all panels, in as many columns as the width holds."""
+    if not handles:
+        return
+    character_in = 0.075  # of the legend's font, on average
+    widest_in = 0.6 + character_in * max(len(name) for name in names)
+    columns = max(1, int(drawing.get_figwidth() / widest_in))
+    drawing.legend(handles, names, loc=f"outside {where} center", ncols=min(columns, len(names)))
+
+
+def log_labels(axis: Any) -> None:
+    """Write the numbers of a logarithmic axis without mathematics, which texts do not have here."""
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def time_unit(longest_s: float) -> tuple[float, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sfsim.names import shown
 from sfsim.report.delays import where_time_went
 from sfsim.report.style import engineering
 
@@ -24,12 +25,12 @@ class Table:
 
 def labels(results: Sequence["Result"]) -> list[str]:
     """Return a short name per run: the scenario's, or the directory's where scenarios share a name."""
-    names = [result.name for result in results]
+    names = [shown(result.name) for result in results]
     if len(set(names)) == len(names):
         return names
     directories = [result.directory.resolve() for result in results]
-    short = [directory.name for directory in directories]
-    return short if len(set(short)) == len(short) else [str(directory) for directory in directories]
+    short = [shown(directory.name) for directory in directories]
+    return short if len(set(short)) == len(short) else [shown(str(directory)) for directory in directories]
 
 
 def seconds(time_s: float) -> str:
@@ -71,7 +72,10 @@ def outcome(result: "Result") -> str:
         return verdict(result.time_to(), result.metric)
     if result.evaluations.empty:
         return "nothing was evaluated"
-    return f"no target; best {result.metric} {result.best():.4g}"
+    end = "; diverged" * result.diverged
+    if (result.evaluations["split"] == "validation").any():
+        return f"no target; best {result.metric} {result.best():.4g}{end}"
+    return f"no target and no validation split{end}; the results table has the other splits"
 
 
 def bytes_table(result: "Result") -> Table:
@@ -95,6 +99,64 @@ def bytes_table(result: "Result") -> Table:
     head = ("kind", "direction", "codec", "messages", "raw", "payload", "of it labels", "on the wire")
     ratio = ("raw / sent", "resent packets")
     return Table("Bytes by kind and direction", head + ratio, rows, frozenset(range(3, 10)))
+
+
+def results_table(result: "Result") -> Table:
+    """Return every accuracy, mji and loss of the global model: when the target was reached, and at the end."""
+    rows = result.rounds
+    reached = result.time_to().round if result.summary["target"] and len(rows) else None
+    found: list[tuple[str, ...]] = []
+    for column in rows.columns:
+        split, _, metric = column.removesuffix("_codec_off").partition("_")
+        if metric not in ("accuracy", "mji", "dice", "loss") or split not in ("test", "validation", "train"):
+            continue
+        seen = rows[rows[column].notna()]
+        then = seen[seen["round"] == reached][column]
+        last = f"{seen[column].iloc[-1]:.4g}" if len(seen) else "-"
+        name = f"{split} {metric}" + (", codec off" if column.endswith("_codec_off") else "")
+        found.append((name, f"{then.iloc[-1]:.4g}" if len(then) else "-", last))
+    splits = ("test", "validation", "train")
+    found.sort(key=lambda row: (splits.index(row[0].split()[0]), "loss" in row[0]))
+    return Table("Results", ("global model", "at the target", "at the end"), found, frozenset({1, 2}))
+
+
+def energy_table(result: "Result") -> Table:
+    """Return joules of each party, by what they went into; empty when no device has a power."""
+    work = result.computations
+    spent = work.groupby(["party", "phase"], sort=False)["joules"].sum().unstack(fill_value=0.0)
+    if not float(spent.to_numpy().sum()):
+        return Table("Energy", (), [])
+    coding = spent[[phase for phase in ("encode", "decode") if phase in spent]].sum(axis=1)
+    total = spent.sum(axis=1)
+    rows: list[tuple[str, ...]] = [
+        (str(party), f"{total[party]:.4g} J", f"{coding[party]:.4g} J")
+        for party in sorted(total.index, key=lambda party: -total[party])
+    ]
+    rows.append(("all", f"{total.sum():.4g} J", f"{coding.sum():.4g} J"))
+    head = ("party", "energy", "of it encoding and decoding")
+    return Table("Energy", head, rows, frozenset({1, 2}))
+
+
+def provenance_table(result: "Result") -> Table:
+    """Return what made the run: scenario, seeds, program, machine; all that `environment.json` says."""
+    scenario, facts = result.scenario, dict(result.environment)
+    versions = facts.pop("versions", {})
+    rows: list[tuple[str, ...]] = [("scenario hash", str(result.summary["scenario_hash"]))]
+    rows += [(key, str(scenario[key])) for key in ("protocol", "seed") if key in scenario]
+    for key, value in facts.items():
+        if isinstance(value, float):
+            value = f"{value:.4g}"
+        if value not in (None, "", []):
+            rows.append((key.replace("_", " "), _flat(value)))
+    if versions:
+        rows.append(("libraries", _flat(versions)))
+    return Table("Provenance", ("what", "which"), rows)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def delay_table(result: "Result") -> Table:
@@ -177,7 +239,7 @@ def compare_table(results: Sequence["Result"]) -> Table:
     """Return one row per run: codecs, time to its target, best value, bytes, simulated seconds."""
     rows: list[tuple[str, ...]] = []
     for result, label in zip(results, labels(results), strict=True):
-        measured = not result.evaluations.empty
+        measured = bool((result.evaluations["split"] == "validation").any())
         reached = result.time_to() if measured and result.summary["target"] else None
         if reached is None:
             time = "no target"
@@ -186,7 +248,7 @@ def compare_table(results: Sequence["Result"]) -> Table:
         else:
             time = f"{seconds(reached.time_s)} ({result.metric} {reached.target:.4g})"
         sent = result.summary["wire_bytes"]
-        best = f"{result.best():.4g}" if measured else "-"
+        best = (f"{result.best():.4g}" if measured else "-") + ", diverged" * result.diverged
         up, down = engineering(sent["up"], "B"), engineering(sent["down"], "B")
         rows.append((label, codecs(result), time, best, up, down, seconds(result.end_s)))
     head = ("run", "codecs", "time to target", "best", "bytes up", "bytes down", "simulated")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sfsim.report.delays import PARTS, SERVERS, WAITS, timelines
-from sfsim.report.style import PART_COLOURS, figure, time_unit
+from sfsim.report.style import PART_COLOURS, WIDE, figure, label, legend, time_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ Span = tuple[float, float]
 Lanes = dict[str, list[tuple[float, float, str]]]
 
 
-def client_timelines(result: "Result", round: int | None = None) -> "Figure":
+def client_timelines(result: "Result", round: int | None = None, width: float = WIDE) -> "Figure":
     """Draw one lane per client and server for one global round, and beside it the round's first minibatches.
 
     Parameters
@@ -26,6 +26,8 @@ def client_timelines(result: "Result", round: int | None = None) -> "Figure":
         A finished run.
     round : int, optional
         Which global round; by default the second, since the first may hold start-up.
+    width : float
+        Inches.
     """
     messages, computations = result.messages, result.computations
     known = sorted(set(messages["round"]) | set(computations["round"]))
@@ -40,9 +42,10 @@ def client_timelines(result: "Result", round: int | None = None) -> "Figure":
     panels = [(f"global round {round}", span)]
     if zoom:
         panels.append(("its first minibatches", zoom))
-    with figure(10, 1.6 + len(panels) * (0.5 + 0.27 * len(lanes)), len(panels)) as (drawing, axes):
+    height = (1.6 if width == WIDE else 2.4) + len(panels) * (0.5 + 0.27 * len(lanes))
+    with figure(width, height, len(panels)) as (drawing, axes):
         for ax, (title, window) in zip(axes[:, 0], panels, strict=True):
-            _draw(ax, lanes, window)
+            _draw(ax, lanes, window, 32 if width == WIDE else 16)
             ax.set_title(title)
         used = {
             part
@@ -51,8 +54,7 @@ def client_timelines(result: "Result", round: int | None = None) -> "Figure":
             if end_s > span[0] and start_s < span[1]
         }
         handles = [_swatch(part) for part in PARTS if part in used]
-        if handles:
-            drawing.legend(handles=handles, loc="outside upper center", ncols=5)
+        legend(drawing, handles, [handle.get_label() for handle in handles], "upper")
     return drawing
 
 
@@ -83,7 +85,7 @@ def one_round_of_each(results: Mapping[str, "Result"], round: int = 1) -> "Figur
             start_s, end_s = spans[name]
             _draw(ax, lanes, (start_s, start_s + longest_s))
             ax.axvline((end_s - start_s) / time_unit(longest_s)[0], color="black", linewidth=1)
-            ax.set_title(f"{name}: global round {round} in {end_s - start_s:.3g} s")
+            ax.set_title(f"{label(name)}: global round {round} in {end_s - start_s:.3g} s")
         handles = [_swatch(part) for part in PARTS]
         drawing.legend(handles=handles, loc="outside upper center", ncols=5)
     return drawing
@@ -121,7 +123,7 @@ def _first_minibatches(work: Any) -> Span | None:
     return (float(first["start_s"].min()), float(first["end_s"].max())) if len(first) else None
 
 
-def _draw(ax: Any, lanes: Lanes, window: Span) -> None:
+def _draw(ax: Any, lanes: Lanes, window: Span, letters: int = 32) -> None:
     factor, unit = time_unit(window[1] - window[0])
     for y, (name, lane) in enumerate(lanes.items()):
         thin = (
@@ -141,7 +143,7 @@ def _draw(ax: Any, lanes: Lanes, window: Span) -> None:
                 ax.broken_barh(
                     bars, (y - 0.4, 0.8), color=PART_COLOURS[part], linewidth=thin, rasterized=True
                 )
-    ax.set_yticks(range(len(lanes)), list(lanes))
+    ax.set_yticks(range(len(lanes)), [label(name, letters) for name in lanes])
     ax.set_ylim(len(lanes) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.set(

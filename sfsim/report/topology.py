@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.files import writing
-from sfsim.report.style import COLOURS, figure, picture_kind, save
+from sfsim.report.style import COLOURS, figure, label, picture_kind, save
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -92,7 +92,7 @@ def picture(graph: "nx.DiGraph[str]", hosts: Mapping[str, str], words: Callable[
                         **_outwards(undirected, place, node))  # fmt: skip
         for name, colour in cells.items():
             ax.plot([], [], color=colour, linewidth=1.8, linestyle="--",
-                    label=f"cell {name}: shared air, rates are means of one client alone")  # fmt: skip
+                    label=f"cell {label(name)}: shared air, rates are means of one client alone")  # fmt: skip
         ax.margins(0.15)
         ax.set_axis_off()
         counts = f"{len(graph)} nodes, {graph.number_of_edges()} directed links"
@@ -106,8 +106,8 @@ def picture(graph: "nx.DiGraph[str]", hosts: Mapping[str, str], words: Callable[
 
 def _name(node: str, hosts: Mapping[str, str]) -> str:
     parties = [party for party, host in hosts.items() if host == node]
-    standing = ", ".join(parties)
-    return f"{node}: {standing}" if parties and node not in parties else standing or node
+    standing = ", ".join(map(label, parties))
+    return f"{label(node)}: {standing}" if parties and node not in parties else standing or label(node)
 
 
 def _ways(

@@ -7,16 +7,20 @@ Equal ledgers give byte-identical parquet files: no time stamp, host name or pat
 """
 
 from sfsim.results.directory import CHECKPOINT, claim, partial_of, write
+from sfsim.results.divergence import LOSS_BOUND, first_divergence
 from sfsim.results.progress import Progress
-from sfsim.results.result import Result
+from sfsim.results.result import Result, find_runs
 from sfsim.results.target import TimeToTarget, kaplan_meier_quantile, time_to
 
 __all__ = [
     "CHECKPOINT",
+    "LOSS_BOUND",
     "Progress",
     "Result",
     "TimeToTarget",
     "claim",
+    "find_runs",
+    "first_divergence",
     "kaplan_meier_quantile",
     "partial_of",
     "time_to",

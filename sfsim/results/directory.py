@@ -21,6 +21,7 @@ from sfsim.ledger import (
     LinkUsageRecord,
     MessageRecord,
 )
+from sfsim.names import folder
 from sfsim.results.result import Result
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
     ResultsError
         `out` is a file, holds another run or things that are no run, or cannot be made.
     """
-    out = Path("runs") / f"{name}-{scenario_hash[:8]}" if out is None else out
+    out = Path("runs") / f"{folder(name)}-{scenario_hash[:8]}" if out is None else out
     _check_writable(out)
     if out.exists() and not out.is_dir():
         raise ResultsError(f"{out}: found a file, expected a directory to fill; give another --out")

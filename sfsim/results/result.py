@@ -2,11 +2,14 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfsim.errors import ConfigError, ResultsError
+from sfsim.results.divergence import first_divergence
 from sfsim.results.target import TimeToTarget, time_to
 
 if TYPE_CHECKING:
@@ -154,7 +157,13 @@ class Result:
         if relative_to is not None:
             value *= Result(relative_to).best(metric)
         rows = self._measured(metric)
-        return time_to(rows["time_s"].tolist(), rows["round"].tolist(), rows["value"].tolist(), value, hold)
+        found = time_to(rows["time_s"].tolist(), rows["round"].tolist(), rows["value"].tolist(), value, hold)
+        return replace(found, diverged=found.diverged or self.diverged)
+
+    @cached_property
+    def diverged(self) -> bool:
+        """Whether training came to nothing at any evaluation (`sfsim.results.divergence`)."""
+        return bool(first_divergence(self.evaluations.itertuples(index=False)))
 
     def best(self, metric: str | None = None) -> float:
         """Return the best value of `metric` on the validation split with the codec on (NaN: none)."""
@@ -187,3 +196,22 @@ class Result:
             return pq.read_table(path).to_pandas()
         except (OSError, ValueError) as error:
             raise ResultsError(f"{path}: cannot be read ({error})") from None
+
+
+def find_runs(paths: Sequence[Path]) -> list[Result]:
+    """Return the runs at `paths`, each once: run directories, or folders of them (a study's).
+
+    Raises
+    ------
+    ResultsError
+        There is no run at one of them, or it cannot be read.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        below = [path / "summary.json"] if (path / "summary.json").exists() else path.glob("*/summary.json")
+        runs = sorted(each.parent for each in below if each.parent.suffix != ".partial")
+        if not runs:
+            raise ResultsError(f"{path}: found no run, expected a run directory or a folder of them")
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return [Result(run) for run in found.values()]

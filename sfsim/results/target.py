@@ -24,7 +24,7 @@ class TimeToTarget:
     evaluations, last_round : int
         How many evaluations there were, and the round of the last.
     diverged : bool
-        Whether any evaluation gave NaN.
+        Whether any evaluation gave NaN, or a loss beyond `sfsim.results.LOSS_BOUND`.
     """
 
     reached: bool

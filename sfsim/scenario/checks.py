@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
+from sfsim.codec.chain import Chain
 from sfsim.codec.learned import Learned
 from sfsim.declaration import Loc, misfit
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
@@ -129,6 +130,17 @@ def _check_codecs(scenario: "Scenario") -> None:
     if isinstance(scenario.codec_training.update_codec.codec, Learned):
         expected = "a codec that needs no training"
         raise misfit(("codec_training", "update_codec"), "a learned codec", expected)
+    if scenario.codec_training.update_codec.codec.remembers:
+        name = scenario.codec_training.update_codec.codec.name
+        expected = "a codec without memory: weights of learned codecs travel between several parties"
+        raise misfit(("codec_training", "update_codec"), name, expected)
+    for slot in ("smashed_up", "smashed_down", "gradient_up", "gradient_down", "codec"):
+        codec = getattr(scenario.codecs, slot)
+        if isinstance(codec, Chain) and codec.feeds_back:
+            expected = (
+                "no error-feedback: the residual of one minibatch is noise for the next, of other samples"
+            )
+            raise misfit(("codecs", slot), codec.name, expected)
     if scenario.protocol == "sl":
         where = "'sl', in which no server averages codecs"
         if scenario.codec_training.freeze_when_settled is not None:
@@ -141,8 +153,13 @@ def _check_codecs(scenario: "Scenario") -> None:
     filled = scenario.codecs.resolved(scenario.u_shaped)
     for slot, back in (("smashed_up", "gradient_down"), ("smashed_down", "gradient_up")):
         codec, gradient = getattr(filled, slot), getattr(filled, back)
-        if codec is not None and codec.masks_gradient and isinstance(gradient, Learned):
+        if codec is None or gradient is None or codec.gradient_place != "support":
+            continue
+        if isinstance(gradient, Learned):
             expected = f"a codec that is not learned, because {slot} lets only the kept entries of its gradient return"
+            raise misfit(("codecs", back), gradient.name, expected)
+        if not gradient.any_shape:
+            expected = f"one that takes any shape, because {slot} lets other entries of its gradient return each time"
             raise misfit(("codecs", back), gradient.name, expected)
     if scenario.gradient_gate is not None and scenario.local_steps is not None:
         raise misfit("gradient_gate", "local_steps", "local_epochs beside a gate, which counts epochs")

@@ -78,7 +78,13 @@ def _without_parties(scenario: "Scenario") -> "nx.DiGraph[str]":
     if isinstance(topology, GraphML):
         with at("topology", "path"):
             return read_graphml(
-                topology.path, topology.link, topology.rate_attribute, topology.latency_from_coordinates
+                topology.path,
+                topology.link,
+                topology.rate_attribute,
+                topology.latency_from_coordinates,
+                topology.latency_attribute,
+                topology.rate_scale,
+                topology.latency_scale,
             )
     if isinstance(topology, Graph):
         links = [(link.source, link.destination, link) for link in topology.links]

@@ -58,19 +58,29 @@ class GraphML:
     Parameters
     ----------
     path : Path
-        The file. An undirected edge is a link in both directions.
+        The file; GML or node-link JSON where it ends in .gml or .json. An undirected edge is a link in both directions.
     link : Link
         The link of every edge.
     rate_attribute : str
-        The edge attribute that holds a rate in bit/s; where an edge has it, it replaces the link's.
+        The edge attribute that holds a rate; where an edge has it, it replaces the link's.
+    rate_scale : float
+        How many bit/s one unit of that attribute is.
+    latency_attribute : str, optional
+        The edge attribute that holds a latency; where an edge has it, it replaces the link's.
+    latency_scale : float
+        How many s one unit of that attribute is, such as 0.001 for milliseconds.
     latency_from_coordinates : bool
-        Take the latency of fibre along the great circle where both nodes have ``Latitude`` and ``Longitude``.
+        Take the latency of fibre along the great circle where both nodes have ``Latitude`` and ``Longitude`` and
+        stand at different places.
     """
 
     kind: Literal["graphml"] = "graphml"
     path: Path
     link: Link
     rate_attribute: Name = "rate_bps"
+    rate_scale: Annotated[float, Field(gt=0)] = 1.0
+    latency_attribute: Name | None = None
+    latency_scale: Annotated[float, Field(gt=0)] = 1.0
     latency_from_coordinates: bool = False
 
 

@@ -6,16 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sfsim.codec import AnyCodec, Cast, Learned
 from sfsim.codec.labels import AnyLabelCodec, Smallest
 from sfsim.declaration import declaration, misfit
+from sfsim.declaration.fields import spell
 from sfsim.device import Device, Variation
 from sfsim.errors import ConfigError
+from sfsim.names import fault
 from sfsim.network.declarations import Link
 
-Name = Annotated[str, Field(min_length=1)]
+
+def _named(name: str) -> str:
+    expected = fault(name)
+    if expected:
+        raise misfit((), spell(name), expected)
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_named)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]

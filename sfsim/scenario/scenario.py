@@ -41,7 +41,7 @@ class Scenario:
     Parameters
     ----------
     name : str
-        What the run is called; default in a file: the file's name.
+        What the run is called, in 1 to 100 characters; default in a file: the file's name.
     seed : int or Seeds
         One number, or three independent ones.
     protocol : {"sl", "splitfed-v1", "splitfed-v2"}

@@ -1,15 +1,18 @@
 """A scenario in words: one row per client, for `sfsim check` and reports."""
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sfsim.channel import Constant
+from sfsim.channel import Constant, RttMatrixLatency, Trace
 from sfsim.channel.survey import pieces
 from sfsim.codec import Learned
 from sfsim.network.declarations import Link
 from sfsim.scenario.cells import access, why_unicast
+from sfsim.scenario.networks import GraphML
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -45,7 +48,33 @@ def remarks(scenario: "Scenario") -> list[str]:
         lines.append(
             f"target: hold = {target.hold} cannot be reached in a run with {evaluations} evaluations"
         )
-    return lines + _codec_remarks(scenario)
+    return lines + _file_remarks(scenario) + _codec_remarks(scenario)
+
+
+def _file_remarks(scenario: "Scenario") -> list[str]:
+    """What was done to the rows of traces and latency matrices, each file's once."""
+    parts = (scenario.clients, scenario.main_server, scenario.fed_server, scenario.topology)
+    notes = (note for file in _files(parts) for note in file.notes())
+    lines = list(dict.fromkeys(notes))
+    if isinstance(scenario.topology, GraphML):
+        from sfsim.scenario.graph import build_graph  # which imports networkx
+
+        name = scenario.topology.path.name
+        lines += [f"{name}: {note}" for note in build_graph(scenario)[0].graph["notes"]]
+    return lines
+
+
+def _files(value: Any) -> Iterator[Trace | RttMatrixLatency]:
+    """All traces and latency matrices that a declaration names, at any depth."""
+    if isinstance(value, Trace | RttMatrixLatency):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _files(item)
+    elif isinstance(value, dict):
+        yield from _files(list(value.values()))
+    elif is_dataclass(value):
+        yield from _files([getattr(value, field.name) for field in fields(value)])
 
 
 def _codec_remarks(scenario: "Scenario") -> list[str]:

@@ -28,6 +28,7 @@ from sfsim.declaration.fields import (
     tag,
     unwrap,
 )
+from sfsim.declaration.hints import of_name
 from sfsim.errors import ConfigError
 
 
@@ -74,7 +75,8 @@ class Tables:
                     else:
                         parent = parent[part]  # type: ignore[index]
             self.origins = {at: origin for at, origin in self.origins.items() if at[: len(loc)] != loc}
-            self.origins[loc] = (f"override of {key}", len(loc))
+            # Behind a wildcard the place has to say which entry it is about.
+            self.origins[loc] = (f"override of {key}", 0 if "*" in key.split(".") else len(loc))
             parent[loc[-1]] = self._read(value, kind, loc, _Source(self.file, f"override of {key}", len(loc)))
 
     def _find(self, key: str) -> list[Loc]:
@@ -161,7 +163,11 @@ class Tables:
         if value.get("kind") in stages - {tag(cls) for cls in tables}:
             found = f"{value['kind']!r} by itself"
             hint = f"Write [{{ kind = 'cast', dtype = 'float32' }}, {{ kind = {value['kind']!r} }}]."
-            raise ConfigError(self._place((*loc, "kind"), source), found, "a tensor codec before it", hint)
+            expected = "a tensor codec before it"
+            if value["kind"] == "error-feedback":
+                expected = "a lossy codec behind it"
+                hint = "Write [{ kind = 'error-feedback' }, { kind = 'topk', keep = 0.1 }]."
+            raise ConfigError(self._place((*loc, "kind"), source), found, expected, hint)
 
     def _place(self, loc: Loc, source: "_Source") -> str:
         return locate(loc, str(self.file), self.tree, {loc[: source.start]: (source.shown, source.start)})
@@ -177,7 +183,8 @@ class Tables:
                 raise ConfigError(place, f"{name!r}, which is a directory", error.expected)
             meant = "/" in name or name.endswith(".toml")  # as a path; else it may be a misspelt value
             found = f"{name!r}, which does not exist" if meant else repr(name)
-            raise ConfigError(place, found, error.expected, error.hint)
+            hint = error.hint if meant else of_name(name, kind, source.file.parent)
+            raise ConfigError(place, found, error.expected, hint)
         # Any file may say what it is, also where the declaration has no such keys.
         own = {key for cls in classes(kind) for key in keys(cls)}
         table = read_toml(path)

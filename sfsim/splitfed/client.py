@@ -9,7 +9,7 @@ from sfsim.splitfed.party import FED_SERVER, MAIN_SERVER, Party, Process
 from sfsim.workload.work import SKIPPED, Minibatch
 
 if TYPE_CHECKING:
-    import simpy
+    from sfsim.splitfed.meeting import Meeting
 
 
 class Client(Party):
@@ -19,18 +19,15 @@ class Client(Party):
     ----------
     u_shaped : bool
         Two cuts: the loss is computed here and labels never leave.
+    meeting : Meeting
+        With the main server, at the end of local epochs.
     start_s : float
         When the client joins, in simulated seconds.
     """
 
-    def __init__(self, *args: Any, u_shaped: bool, start_s: float = 0.0) -> None:
+    def __init__(self, *args: Any, u_shaped: bool, meeting: Meeting, start_s: float = 0.0) -> None:
         super().__init__(*args)
-        self.u_shaped, self.start_s = u_shaped, start_s
-        self._trained: dict[int, simpy.Event] = {}
-
-    def trained(self, round: int) -> simpy.Event:
-        """Return the event of this client's last step in a global round."""
-        return self._trained.setdefault(round, self.env.event())
+        self.u_shaped, self.meeting, self.start_s = u_shaped, meeting, start_s
 
     def receive_model(self, round: int, sender: str = FED_SERVER) -> Process:
         """Wait for the client-side model of a round and take it over."""
@@ -77,10 +74,11 @@ class Client(Party):
         """All minibatches of all local epochs of a global round."""
         for at in self.workload.plan(self.name, round):
             yield from self.train(at)
+            ended_s = self.env.now
+            if (yield from self.meeting.meet(self.name, at)):
+                self.log_wait("barrier", ended_s, self.name, round)
             swapped = self.workload.codecs_swapped
             yield from self.send_codecs(MAIN_SERVER, self.name, at, swapped(self.name, at, "client"))
             yield from self.receive_codecs(
                 MAIN_SERVER, self.name, at, round, swapped(self.name, at, "server")
             )
-        self.trained(round).succeed()
-        del self._trained[round]

@@ -10,6 +10,7 @@ from sfsim.workload.work import SKIPPED, Minibatch
 
 if TYPE_CHECKING:
     from sfsim.network import Message
+    from sfsim.splitfed.meeting import Meeting
 
 
 class MainServer(Party):
@@ -21,13 +22,13 @@ class MainServer(Party):
         Two cuts: smashed data go back down, and the gradient comes from the client.
     one_model : bool
         All clients share one server-side model, so a U-shaped visit holds it from forward to backward.
-    after_clients : bool
-        Copies are averaged after the clients' last steps: which epoch validated best is known only then.
+    meeting : Meeting
+        With each client, at the end of local epochs.
     """
 
-    def __init__(self, *args: Any, u_shaped: bool, one_model: bool, after_clients: bool) -> None:
+    def __init__(self, *args: Any, u_shaped: bool, one_model: bool, meeting: Meeting) -> None:
         super().__init__(*args)
-        self.u_shaped, self.one_model, self.after_clients = u_shaped, one_model, after_clients
+        self.u_shaped, self.one_model, self.meeting = u_shaped, one_model, meeting
 
     def serve(self, client: str, at: Minibatch, message: Message | None = None) -> Process:
         """One minibatch of one client: forward, backward, gradient down, optimiser step.
@@ -52,6 +53,7 @@ class MainServer(Party):
             outgoing = yield from self.compute(self.workload.server_backward(client, at, gradient))
             self.send(client, outgoing)
             yield from self.compute(self.workload.server_step(client, at))
+        yield from self.meeting.meet(client, at)
         swapped = self.workload.codecs_swapped
         yield from self.send_codecs(client, client, at, swapped(client, at, "server"))
         yield from self.receive_codecs(client, client, at, at.round, swapped(client, at, "client"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sfsim.errors import NetworkError
 from sfsim.ledger import AccessRecord, ComputationRecord
 
 if TYPE_CHECKING:
@@ -85,8 +86,20 @@ class Party:
         return self.network.send(self.name, destination, outgoing)
 
     def receive(self, kind: str, sender: str | None = None) -> Generator[simpy.Event, Any, Message]:
-        """Wait for the next message of a kind, of one sender or of any."""
-        return (yield from self.inbox.receive(kind=kind, sender=sender))
+        """Wait for the next message of a kind, of one sender or of any.
+
+        Raises NetworkError for one that lost bytes for good while its content is not known (a recorded run): what
+        would be learnt from the rest was never recorded.
+        """
+        message = yield from self.inbox.receive(kind=kind, sender=sender)
+        if message.missing and not message.payload:
+            lost = sum(end - start for start, end in message.missing)
+            where = f"{message.kind} of round {message.round} from {message.source} to {self.name}"
+            raise NetworkError(
+                f"{where} lost {lost:,} bytes for good at {self.env.now:g} s: a recorded run needs links and "
+                "transports that deliver everything (retries, or no loss)"
+            )
+        return message
 
     def send_codecs(self, receiver: str, client: str, at: Minibatch, slots: Sequence[str]) -> Process:
         """Send the weights of learned codecs to a receiver, who is or serves `client`."""

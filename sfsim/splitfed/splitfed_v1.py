@@ -46,9 +46,7 @@ def main_server_process(parties: Parties) -> Process:
         selected = schedule.selected(round)
         starts_s = {name: parties.clients[name].start_s for name in selected}
         yield from server.exchange_codecs(starts_s, round, turn=round)
-        ends = [parties.clients[name].trained(round) for name in selected] if server.after_clients else []
-        visits = [server.env.process(server.serve_round(name, round)) for name in selected]
-        yield server.env.all_of([*visits, *ends])
+        yield server.env.all_of([server.env.process(server.serve_round(name, round)) for name in selected])
         yield from server.aggregate(selected, round)
         parties.referee.model_ready(round, "server-side")
 

@@ -16,6 +16,7 @@ from sfsim.seeds import stream
 
 if TYPE_CHECKING:
     from sfsim.codec import Codec, Encoded
+    from sfsim.codec.base import Memory
     from sfsim.cost import Cost
     from sfsim.workload.learned.replica import Rehearsal
     from sfsim.workload.prices import Shape
@@ -56,6 +57,8 @@ class Slot:
         self.name, self.codec, self._seed = name, codec, seed
         self._exact: dict[str, torch.Tensor] | None = {} if exact else None
         self.saturated: dict[str, int] = {}
+        # What a codec that remembers keeps of each client's messages, at their sender.
+        self._memories: dict[str, Memory] = {}
 
     def encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Encoded:
         """Encode a tensor of any shape for the wire, in training mode."""
@@ -76,7 +79,11 @@ class Slot:
 
     def _encode(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Encoded:
         rng = stream(self._seed, "codec", self.name, client, *at) if self.codec.stochastic else None
-        return self.codec.encode(to_array(tensor), rng, training=True)
+        memory = self._memories.get(client)
+        encoded = self.codec.encode(to_array(tensor), rng, training=True, memory=memory)
+        if encoded.memory is not None:
+            self._memories[client] = encoded.memory
+        return encoded
 
     def decode(self, payload: bytes, device: torch.device, client: str, at: Minibatch) -> torch.Tensor:
         """Decode what arrived; anything but an intact payload of this codec is a CodecError."""
@@ -90,7 +97,10 @@ class Slot:
         return to_tensor(self.codec.decode(payload))
 
     def transmit(self, tensor: torch.Tensor) -> Arrival:
-        """Return what a receiver would get in evaluation mode; NaN for what has diverged and cannot be sent."""
+        """Return what a receiver would get in evaluation mode; NaN for what has diverged and cannot be sent.
+
+        Evaluation is no part of a client's messages: a codec that remembers begins anew, and learns nothing.
+        """
         try:
             encoded = self.codec.encode(to_array(tensor), None, training=False)
         except CodecError:
@@ -124,26 +134,35 @@ class Slot:
 
     def support(self, payload: bytes, device: torch.device) -> torch.Tensor | None:
         """Flat indices of the entries for which a gradient returns, known to both ends; None means all."""
-        if not self.codec.masks_gradient:
-            return None
         indices = self.codec.gradient_support(payload)
         return None if indices is None else torch.from_numpy(indices).to(device)
 
+    def correct(self, gradient: torch.Tensor, kept: np.ndarray | None) -> torch.Tensor:
+        """Return the gradient that the sender applies, given what it kept of the message."""
+        if kept is None:
+            return gradient
+        return to_tensor(self.codec.correct(to_array(gradient), kept)).to(gradient.device)
+
     def snapshot(self) -> Any:
         """See `sfsim.workload.saving`."""
-        return self.saturated
+        return {"saturated": self.saturated, "memories": to_saved(self._memories)}
 
     def restore(self, saved: Any) -> None:
         """See `sfsim.workload.saving`."""
-        self.saturated = saved
+        self.saturated, self._memories = saved["saturated"], from_saved(saved["memories"])
 
     def encode_cost(self, shape: Shape) -> Cost:
         """What encoding a float32 tensor of a shape costs."""
-        return self.codec.encode_cost(prod(shape), FLOAT_BYTES)
+        return self.codec.encode_cost(prod(shape), FLOAT_BYTES, shape)
 
     def decode_cost(self, shape: Shape, payload: bytes) -> Cost:
         """What decoding a received payload costs."""
-        return self.codec.decode_cost(prod(shape), len(payload))
+        return self.codec.decode_cost(prod(shape), len(payload), shape)
+
+    def correct_costs(self, shape: Shape) -> list[tuple[str, Cost]]:
+        """What `correct` costs, as phases."""
+        cost = self.codec.correct_cost(prod(shape))
+        return [("decode", cost)] if cost.flops else []
 
     def memory_bytes(self, batch: int) -> tuple[int, int]:
         """What the sender and the receiver of a client's tensors of `batch` examples hold all the time."""
@@ -159,7 +178,7 @@ class Slot:
 
 
 def gather(gradient: torch.Tensor, support: torch.Tensor | None) -> torch.Tensor:
-    """Keep the entries of a gradient that travel: all, or those of `support` as a vector."""
+    """Keep the entries of a gradient that travel: all, or those of `support`, in its shape."""
     return gradient if support is None else gradient.reshape(-1)[support]
 
 
@@ -169,11 +188,28 @@ def scatter(values: torch.Tensor, support: torch.Tensor | None, like: torch.Tens
         if values.shape != like.shape:
             raise CodecError(f"a gradient of shape {tuple(values.shape)} arrived for {tuple(like.shape)}")
         return values.to(like.dtype)
-    if values.numel() != support.numel():
-        raise CodecError(f"{values.numel()} gradient entries arrived for {support.numel()} kept ones")
+    if values.shape != support.shape:
+        raise CodecError(
+            f"a gradient of shape {tuple(values.shape)} arrived for kept entries of shape {tuple(support.shape)}"
+        )
     full = torch.zeros(like.numel(), dtype=like.dtype, device=like.device)
-    full[support] = values.reshape(-1).to(like.dtype)
+    full[support] = values.to(like.dtype)
     return full.reshape(like.shape)
+
+
+def to_saved(memories: dict[str, Memory]) -> dict[str, dict[str, torch.Tensor]]:
+    """Memories as a checkpoint can hold them; see `sfsim.workload.saving`."""
+    return {
+        owner: {name: torch.from_numpy(array) for name, array in memory.items()}
+        for owner, memory in memories.items()
+    }
+
+
+def from_saved(saved: dict[str, dict[str, torch.Tensor]]) -> dict[str, Memory]:
+    """Undo `to_saved`."""
+    return {
+        owner: {name: tensor.numpy() for name, tensor in memory.items()} for owner, memory in saved.items()
+    }
 
 
 def part(payload: bytes) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ both ends hold, through the slot's codec. Names do not travel: both ends know th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,11 +17,13 @@ from sfsim.codec.state import decode_state, encode_state
 from sfsim.errors import CodecError, Diverged
 from sfsim.learning.averaging import is_batch_norm_statistic
 from sfsim.payload import Outgoing
+from sfsim.workload.coding import from_saved, to_saved
 from sfsim.workload.replica import State, to_arrays
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from sfsim.codec.base import Memory
     from sfsim.cost import Cost
     from sfsim.scenario import ModelCodec
 
@@ -46,6 +48,7 @@ class ModelSlot:
         self, spec: ModelCodec, like: Mapping[str, torch.Tensor], what: str = "client model"
     ) -> None:
         self._what = what
+        self._memories: dict[str, Memory] = {}
         self._codec, self._delta = spec.codec, spec.of == "delta"
         self._like = {name: (array.shape, array.dtype) for name, array in to_arrays(like).items()}
         self._raw = {name for name in like if not _is_coded(name, like[name])}
@@ -53,18 +56,30 @@ class ModelSlot:
         self.raw_bytes = sum(value.numel() * value.element_size() for value in like.values())
 
     def encode(
-        self, state: State, reference: State | None, round: int, rng: np.random.Generator | None
+        self,
+        state: State,
+        reference: State | None,
+        round: int,
+        rng: np.random.Generator | None,
+        owner: str = "",
     ) -> Outgoing:
-        """Encode a state for one receiver, who holds `reference` (or nothing yet)."""
+        """Encode a state for one receiver, who holds `reference` (or nothing yet).
+
+        What a codec that remembers keeps of it is kept for `owner`, whose next state is encoded with it.
+        """
         mode = _WEIGHTS if not self._delta else _PLAIN if reference is None else _DELTA
         codec = _FLOAT32 if mode == _PLAIN else self._codec
         values = self._difference(state, reference) if mode == _DELTA and reference else state
         try:
-            encoded = encode_state(to_arrays(values), codec, rng, raw=self._raw)
+            # Whole weights that replace a difference are no message of the codec.
+            memory = self._memories.get(owner) if mode != _PLAIN else None
+            encoded = encode_state(to_arrays(values), codec, rng, raw=self._raw, memory=memory)
         except CodecError as error:
             if all(torch.isfinite(value).all() for value in values.values()):
                 raise
             raise Diverged(round, f"{self._what}: {error}") from None
+        if encoded.memory is not None:
+            self._memories[owner] = encoded.memory
         return Outgoing(
             kind="client model",
             payload=bytes([mode]) + encoded.payload,
@@ -86,6 +101,14 @@ class ModelSlot:
         if mode == _DELTA and reference:
             return {name: v + reference[name] if name not in self._raw else v for name, v in state.items()}
         return state
+
+    def snapshot(self) -> Any:
+        """See `sfsim.workload.saving`."""
+        return to_saved(self._memories)
+
+    def restore(self, saved: Any) -> None:
+        """See `sfsim.workload.saving`."""
+        self._memories = from_saved(saved)
 
     def encode_cost(self) -> Cost:
         """What encoding one state costs."""

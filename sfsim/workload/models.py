@@ -60,10 +60,11 @@ class Models:
         def run() -> Outgoing:
             reference = self._held.get(client) if self._setting.scenario.protocol != "sl" else None
             return slot.encode(
-                self._travelling(self._epochs.client_side(client)),
+                self._travelling(self._epochs.client_side(client, round)),
                 reference,
                 round,
                 self._rng("up", client, round),
+                client,
             )
 
         costs = [("encode", slot.encode_cost())]
@@ -79,7 +80,8 @@ class Models:
             if shared and self._broadcast and self._broadcast[0] == at.round:
                 return self._broadcast[1]
             rng = self._rng("down", "" if shared else client, at.round)
-            outgoing = self._down.encode(self.client_side, self._held.get(client), at.round, rng)
+            owner = "" if shared else client
+            outgoing = self._down.encode(self.client_side, self._held.get(client), at.round, rng, owner)
             self._broadcast = (at.round, outgoing)
             return outgoing
 
@@ -134,7 +136,7 @@ class Models:
         accesses = tuple(Access(setting.server_name(name), "write") for name in setting.servers)
 
         def average_servers() -> None:
-            states = [self._epochs.server_side(name) for name in clients]
+            states = [self._epochs.server_side(name, round) for name in clients]
             self.server_side = self.server_side | self._fedavg(clients, states)
             for replica in setting.servers.values():
                 load(replica.parts, self._travelling(self.server_side))
@@ -157,6 +159,7 @@ class Models:
             "returned": self._returned,
             "broadcast": self._broadcast and (self._broadcast[0], tuple(self._broadcast[1])),
             "broadcast_round": self._broadcast_round,
+            "memories": (self._up.snapshot(), self._down.snapshot()),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -166,6 +169,8 @@ class Models:
         broadcast = saved["broadcast"]
         self._broadcast = broadcast and (broadcast[0], Outgoing(*broadcast[1]))
         self._broadcast_round = saved["broadcast_round"]
+        for slot, memories in zip((self._up, self._down), saved["memories"], strict=True):
+            slot.restore(memories)
 
     def _fedavg(self, names: Sequence[str], states: list[State]) -> State:
         weights = [float(len(self._setting.shards[name])) for name in names]

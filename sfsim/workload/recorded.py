@@ -6,15 +6,25 @@ party has to do next, what that costs and how many bytes come out are those of t
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfsim.cost import Cost
 from sfsim.errors import ResultsError
 from sfsim.payload import Outgoing
 from sfsim.workload.work import FED_SERVER, MAIN_SERVER, SKIPPED, Measured, Minibatch, Work, WorkKey
 
+if TYPE_CHECKING:
+    from sfsim.scenario import ModelCodec
+
+SLOTS = (
+    "smashed_up",
+    "smashed_down",
+    "gradient_up",
+    "gradient_down",
+)  # in the order in which parties send them
+FLOAT_BYTES = 4
 _WAITS = {"device queueing", "turn", "barrier", "hold"}
 
 
@@ -35,15 +45,23 @@ class RecordedWorkload:
     ----------
     computations, messages, evaluations : iterable of rows
         With the columns of the ledger as attributes.
-
-    Left out: works of one party for one client that repeat within a minibatch (codec updates) get their recorded costs
-    in their recorded order, which another network may change among slots.
+    update_codec, model_down : ModelCodec
+        What weights of learned codecs, and models from the fed server, travelled with. Several such works stand under
+        one key of the ledger, and which of them came first, or paid for all, is the network's doing: their costs
+        follow from their sizes.
     """
 
     def __init__(
-        self, computations: Iterable[Any], messages: Iterable[Any], evaluations: Iterable[Any]
+        self,
+        computations: Iterable[Any],
+        messages: Iterable[Any],
+        evaluations: Iterable[Any],
+        update_codec: ModelCodec,
+        model_down: ModelCodec,
     ) -> None:
-        self._costs: dict[WorkKey, deque[tuple[str, Cost]]] = defaultdict(deque)
+        self._update_codec, self._model_down = update_codec, model_down
+        self._broadcast_round = 0
+        self._costs: dict[WorkKey, list[tuple[str, Cost]]] = defaultdict(list)
         self._plans: dict[tuple[str, int], dict[int, Minibatch]] = defaultdict(dict)
         for row in computations:
             if row.operation == "wait" or row.phase in _WAITS:
@@ -70,6 +88,8 @@ class RecordedWorkload:
                 )
                 if row.slot not in known:
                     known.append(row.slot)
+        for slots in (*self._returning.values(), *self._updates.values()):
+            slots.sort(key=SLOTS.index)  # messages stand in the order of delivery, parties send in this one
         self._measured: dict[int, list[Measured]] = defaultdict(list)
         for row in evaluations:
             self._measured[row.round].append(
@@ -118,8 +138,15 @@ class RecordedWorkload:
     def model_out(self, sender: str, client: str, round: int) -> Work:
         """Encode the client-side model."""
         at = Minibatch(round, 0, 0)
-        receiver = client if sender == FED_SERVER else None
-        return self._work(sender, client, at, "model_out", "client model", sender, receiver)
+        if sender != FED_SERVER:
+            return self._work(sender, client, at, "model_out", "client model", sender, None)
+        outgoing = self._message("client model", sender, client, at)
+        # Whole weights are encoded once per round, and paid by who asks first.
+        again = self._model_down.of == "weights" and self._broadcast_round == round
+        self._broadcast_round = round
+        cost = Cost() if again else self._model_down.codec.encode_cost(outgoing.elements, FLOAT_BYTES)
+        key = WorkKey(sender, client, *at, "model_out")
+        return Work(key, [("encode", cost)], lambda: _Done(outgoing))
 
     def model_in(self, receiver: str, sender: str, client: str, round: int, payload: bytes) -> Work:
         """Decode a client-side model."""
@@ -142,16 +169,17 @@ class RecordedWorkload:
 
     def codec_out(self, sender: str, receiver: str, client: str, at: Minibatch, slot: str) -> Work:
         """Encode the weights of a learned codec."""
-        key = WorkKey(sender, client, *at, "codec_out")
-        outgoing = self._sent[slot, sender, receiver, at]
-        return Work(key, self._one(key), lambda: _Done(outgoing))
+        outgoing = self._message(slot, sender, receiver, at)
+        cost = self._update_codec.codec.encode_cost(outgoing.elements, FLOAT_BYTES)
+        return Work(WorkKey(sender, client, *at, "codec_out"), [("encode", cost)], lambda: _Done(outgoing))
 
     def codec_in(
         self, receiver: str, sender: str, client: str, at: Minibatch, turn: int, slot: str, payload: bytes
     ) -> Work:
         """Decode the weights of a learned codec."""
-        key = WorkKey(receiver, client, *at, "codec_in")
-        return Work(key, self._one(key), lambda: _Done(None))
+        sent = self._message(slot, sender, receiver, at)
+        cost = self._update_codec.codec.decode_cost(sent.elements, sent.size)
+        return Work(WorkKey(receiver, client, *at, "codec_in"), [("decode", cost)], lambda: _Done(None))
 
     def aggregate(self, party: str, clients: Sequence[str], round: int) -> Work:
         """Average models."""
@@ -168,9 +196,13 @@ class RecordedWorkload:
         sent = self._sent.get(("gradient", client, MAIN_SERVER, at))
         return sent is not None and sent.payload == SKIPPED
 
-    def _one(self, key: WorkKey) -> list[tuple[str, Cost]]:
-        """The next phase of works that repeat under one key."""
-        return [self._costs[key].popleft()] if self._costs[key] else []
+    def _message(self, name: str, source: str, destination: str, at: Minibatch) -> Outgoing:
+        sent = self._sent.get((name, source, destination, at))
+        if sent is None:
+            raise ResultsError(
+                f"the recorded run holds no {name} from {source} to {destination} in round {at.round}"
+            )
+        return sent
 
     def _work(
         self,

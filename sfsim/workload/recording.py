@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from sfsim import interruption
 from sfsim.cost import Cost
 from sfsim.errors import SfsimError
 from sfsim.payload import Outgoing
@@ -279,6 +280,8 @@ class Recorder:
         """Whether enough time has gone by that one more checkpoint keeps to its share."""
         if self._folder is None or self._share <= 0:
             return False
+        if interruption.is_asked():
+            return True
         return (perf_counter() - self._ended_s) * self._share >= self._took_s
 
     def _save_if_possible(self) -> None:
@@ -306,6 +309,7 @@ class Recorder:
         self._rows, self._wanted = [], False
         self._ended_s = perf_counter()
         self._took_s = self._ended_s - began_s
+        interruption.end()
 
 
 class _Launched:

@@ -31,6 +31,7 @@ class Pending:
     loss: float = 0.0
     rehearsal: Rehearsal | None = None
     support: torch.Tensor | None = None
+    kept: np.ndarray | None = None
     tail_support: torch.Tensor | None = None
 
 

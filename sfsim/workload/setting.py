@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sfsim.codec import AnyCodec, Learned
-from sfsim.errors import ConfigError
+from sfsim.errors import CodecError, ConfigError
 from sfsim.learning.cut import split
 from sfsim.learning.models import build
 from sfsim.learning.partition import minibatches
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sfsim.learning.dataset import Dataset
     from sfsim.payload import Outgoing
     from sfsim.scenario import Scenario
+
+# Which smashed data a gradient comes back for.
+_FORWARD = {"gradient_down": "smashed_up", "gradient_up": "smashed_down"}
 
 
 @dataclass
@@ -94,12 +97,13 @@ class Setting:
         seed = self.scenario.seeds.training
         as_published = self.scenario.codec_training.as_published
         exact = "exact-gradients" in as_published and name.startswith("gradient")
+        part = "front_end" if name in ("smashed_up", "gradient_down") else "server_side"
         if not isinstance(codec, Learned):
+            self._check_shapes(name, codec, part)
             return Slot(name, codec, seed, exact)
         # Two seconds of imports, for those who use it.
         from sfsim.workload.learned.slot import LearnedSlot
 
-        part = "front_end" if name in ("smashed_up", "gradient_down") else "server_side"
         try:
             return LearnedSlot(
                 name,
@@ -116,6 +120,28 @@ class Setting:
         except ConfigError as error:
             place = f"[codecs] {name}, {error.place}"
             raise ConfigError(place, error.found, error.expected, error.hint) from None
+
+    def _check_shapes(self, name: str, codec: AnyCodec, part: str) -> None:
+        """Refuse a codec that cannot encode what will come to it, before anything is trained."""
+        smashed = getattr(self.scenario.codecs, _FORWARD.get(name, name))
+        if name in _FORWARD and smashed.gradient_place != "input":
+            return  # what comes back has another shape
+        batch, sizes = self.scenario.batch_size, [len(rows) for rows in self.shards.values()]
+        training = {min(batch, size) for size in sizes}
+        # A smaller last minibatch; one of a single example is defined wherever the others are.
+        training |= {rest for size in sizes if (rest := size % batch) > 1}
+        whole = self.scenario.evaluation.batch_size
+        size = len(self.dataset.test)
+        evaluation = {min(whole, size), size % whole} - {0} if name not in _FORWARD else set()
+        for examples, trains in [(n, True) for n in sorted(training)] + [
+            (n, False) for n in sorted(evaluation)
+        ]:
+            shape = self.prices.shape_after(part, examples)
+            try:
+                codec.check_shape(shape, trains)
+            except CodecError as error:
+                expected = f"one that can encode a minibatch of shape {shape}: {error}"
+                raise ConfigError(f"[codecs] {name}", codec.name, expected) from None
 
     @property
     def pixels(self) -> int:

@@ -56,7 +56,9 @@ class Training:
                 labels = setting.label_codec.encode(coding.to_array(targets)).payload
                 payload = frame.join([payload, labels])
             support = slot.support(encoded.payload, self._device)
-            replica.pending = Pending(forward=fwd, targets=targets, support=support, rehearsal=rehearsal)
+            replica.pending = Pending(
+                forward=fwd, targets=targets, support=support, kept=encoded.kept, rehearsal=rehearsal
+            )
             return self._outgoing("smashed data", slot, encoded, payload, fwd.y, at, rehearsal, len(labels))
 
         costs = [("forward", setting.prices.of("front_end", len(rows)).forward), ("encode", encode)]
@@ -91,6 +93,7 @@ class Training:
             encoded = down.encode(fwd.y, client, at)
             pending.rehearsal = down.rehearse(fwd.y, client, at)
             pending.tail_support = down.support(encoded.payload, self._device)
+            pending.kept = encoded.kept
             return self._outgoing(
                 "smashed data", down, encoded, encoded.payload, fwd.y, at, pending.rehearsal
             )
@@ -199,7 +202,8 @@ class Training:
             whole = setting.prices.shape_after("server_side", batch)
             out_shape = _travelling(pending.tail_support, whole)
             costs.append(("decode", setting.slots["gradient_up"].decode_cost(out_shape, payload)))
-            costs += setting.slots["smashed_down"].learn_costs(whole, at)
+            sent = setting.slots["smashed_down"]
+            costs += [*sent.correct_costs(whole), *sent.learn_costs(whole, at)]
         costs.append(("backward", setting.prices.of("server_side", batch).backward))
         # U-shaped, the client has the loss, and a gradient that came up goes on down.
         is_open = payload is not None or self._is_open(client, at, pending.loss)
@@ -216,6 +220,7 @@ class Training:
                 arrived = setting.slots["gradient_up"].decode(payload, self._device, client, at)
                 at_output = coding.scatter(arrived, pending.tail_support, fwd.y)
                 sent = setting.slots["smashed_down"]
+                at_output = sent.correct(at_output, pending.kept)
                 at_output = sent.learn(pending.rehearsal, at_output, client, at)
             assert at_output is not None
             gradient, _ = backward(fwd, at_output)
@@ -250,6 +255,7 @@ class Training:
         whole, up = setting.prices.shape_after("front_end", batch), setting.slots["smashed_up"]
         costs = [
             ("decode", slot.decode_cost(_travelling(replica.pending.support, whole), payload)),
+            *up.correct_costs(whole),
             *up.learn_costs(whole, at),
             ("backward", setting.prices.of("front_end", batch).backward),
             ("optimiser", setting.prices.step(replica.parts, setting.scenario.optimiser)),
@@ -260,6 +266,7 @@ class Training:
             assert pending.forward is not None
             arrived = slot.decode(payload, self._device, client, at)
             gradient = coding.scatter(arrived, pending.support, pending.forward.y)
+            gradient = up.correct(gradient, pending.kept)
             gradient = up.learn(pending.rehearsal, gradient, client, at)
             assert gradient is not None
             backward(pending.forward, gradient, pending.skip_gradients)
@@ -322,4 +329,4 @@ def _skipped(at: Minibatch) -> Outgoing:
 
 
 def _travelling(support: torch.Tensor | None, shape: Shape) -> Shape:
-    return shape if support is None else (support.numel(),)
+    return shape if support is None else tuple(support.shape)

@@ -10,9 +10,9 @@ from pydantic import Field
 from sfsim.channel import AnyPathLoss, Cqi, InterceptSlope, Shannon
 from sfsim.channel.snr import SnrToRate
 from sfsim.declaration import declaration, misfit
+from sfsim.declaration.units import Decibel, Loss
 
 Seconds = Annotated[float, Field(ge=0)]
-Decibel = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Above0 = Annotated[float, Field(gt=0)]
 Symbols = Annotated[int, Field(ge=0, le=14)]
@@ -116,14 +116,14 @@ class Cellular:
     block_hz: Above0 = 180e3
     path_loss: AnyPathLoss = InterceptSlope()
     carrier_hz: Above0 = 2e9
-    uplink_power_dbm: float = 23.0
-    p0_dbm: float = -80.0
+    uplink_power_dbm: Decibel = 23.0
+    p0_dbm: Decibel = -80.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 1.0
-    downlink_power_dbm: float = 30.0
-    antenna_gain_db: float = 0.0
-    uplink_noise_figure_db: Decibel = 5.0
-    downlink_noise_figure_db: Decibel = 9.0
-    interference_margin_db: Decibel = 0.0
+    downlink_power_dbm: Decibel = 30.0
+    antenna_gain_db: Decibel = 0.0
+    uplink_noise_figure_db: Loss = 5.0
+    downlink_noise_figure_db: Loss = 9.0
+    interference_margin_db: Loss = 0.0
     uplink_snr_to_rate: SnrToRate = Shannon(gap_db=7.4)
     downlink_snr_to_rate: SnrToRate = Cqi()
     max_bits_per_hz: Above0 = 5.55
@@ -132,7 +132,7 @@ class Cellular:
     fading: Literal["none", "rayleigh", "rician"] = "none"
     coherence_time_s: Above0 = 0.05
     csi_delay_s: Seconds = 0.0
-    csi_error_db: Decibel = 0.0
+    csi_error_db: Loss = 0.0
     pf_gain: Literal["measured", "rayleigh", "none"] = "measured"
     grid_scheduler: Literal["pf", "rr"] = "pf"
     sub_bands: Annotated[int, Field(ge=1)] | None = None
@@ -208,10 +208,10 @@ class WifiCell:
     standard: Literal["802.11n", "802.11a"] = "802.11n"
     path_loss: AnyPathLoss = InterceptSlope(intercept_db=46.8, slope_db=30.0)
     carrier_hz: Above0 = 5.2e9
-    uplink_power_dbm: float = 20.0
-    downlink_power_dbm: float = 20.0
-    noise_figure_db: Decibel = 10.0
-    interference_margin_db: Decibel = 0.0
+    uplink_power_dbm: Decibel = 20.0
+    downlink_power_dbm: Decibel = 20.0
+    noise_figure_db: Loss = 10.0
+    interference_margin_db: Loss = 0.0
     latency_s: Seconds = 0.001
     model_delivery: Literal["unicast", "multicast"] = "unicast"
 

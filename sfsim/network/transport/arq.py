@@ -26,6 +26,7 @@ class Repeated:
     sent: int
     wire_bytes: int
     given_up: np.ndarray
+    met: np.ndarray
 
 
 @declaration
@@ -63,8 +64,8 @@ class Arq(Transport):
             yield Attempt(packets, useful)
             return
         path = sending.path()
-        found = self.repeat(framing, num_bytes, path, lambda count: luck.ahead(1, count))
-        luck.count(found.sent)
+        found = self.repeat(framing, num_bytes, path, lambda count: luck.ahead(1, count), luck.memory)
+        luck.count(found.met)
         missing = lost_ranges(found.given_up, framing.payload_bytes, num_bytes)
         missing_bytes = sum(end - start for start, end in missing)
         missing_wire = missing_bytes + int(found.given_up.sum()) * framing.overhead_bytes
@@ -79,8 +80,13 @@ class Arq(Transport):
             missing_wire_bytes=missing_wire,
         )
 
-    def repeat(self, framing: "Framing", num_bytes: int, path: Path, ahead: Ahead) -> Repeated:
-        """Send `num_bytes` > 0 over an idle `path`; ``ahead(n)``: which of the first n frames are lost."""
+    def repeat(
+        self, framing: "Framing", num_bytes: int, path: Path, ahead: Ahead, memory: int = 0
+    ) -> Repeated:
+        """Send `num_bytes` > 0 over an idle `path`; ``ahead(n)``: which of the first n frames are lost.
+
+        `memory`: packet times after which the law of loss has forgotten its state.
+        """
         from sfsim.network.transport import arq_kernel as kernel
 
         frames = framing.packets(num_bytes)
@@ -91,10 +97,12 @@ class Arq(Transport):
         attempts = NEVER if self.retries is None else self.retries + 1
         luck, room, out = 2 * frames + 64, frames + 64, np.empty(4)
         while True:
-            given_up = np.zeros(frames, dtype=bool)
+            given_up, met = np.zeros(frames, dtype=bool), np.zeros(luck, dtype=bool)
             ring = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64)
             status = kernel.run(
                 ahead(luck),
+                met,
+                memory,
                 frames,
                 frame_bytes * byte_s,
                 last_bytes * byte_s,
@@ -111,5 +119,5 @@ class Arq(Transport):
         arrived_s, left_s, sent, sent_last = out
         wire_bytes = int(sent) * frame_bytes - int(sent_last) * (frame_bytes - last_bytes)
         return Repeated(
-            (left_s if given_up.all() else arrived_s) + path.latency_s, int(sent), wire_bytes, given_up
+            (left_s if given_up.all() else arrived_s) + path.latency_s, int(sent), wire_bytes, given_up, met
         )

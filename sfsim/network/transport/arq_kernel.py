@@ -9,6 +9,8 @@ FINISHED, MORE_LUCK, MORE_ROOM = 0, 1, 2
 @njit(cache=True)
 def run(
     lost: np.ndarray,
+    met: np.ndarray,
+    memory: int,
     num_frames: int,
     frame_s: float,
     last_s: float,
@@ -30,6 +32,10 @@ def run(
     ----------
     lost : (n,) bool
         Whether the i-th transmission is lost.
+    met : (n,) bool
+        Set where `lost` was asked.
+    memory : int
+        While the line stands idle, `lost` moves on by the frames that it could have carried, but not by more than this.
     num_frames : int
     frame_s, last_s : float
         What a full frame and the last one take on the line, in s.
@@ -48,11 +54,13 @@ def run(
     room = len(queue)
     first = last = 0
     now_s = arrived_s = 0.0
-    fresh = sent = sent_last = 0
+    fresh = sent = sent_last = at = 0
     while True:
         if first != last and (due_s[first] <= now_s or fresh == num_frames):
             frame, attempt = queue[first], tries[first]
-            now_s = max(now_s, due_s[first])
+            if due_s[first] > now_s:
+                at += min(int((due_s[first] - now_s) / frame_s), memory)
+                now_s = due_s[first]
             first += 1
             if first == room:
                 first = 0
@@ -61,14 +69,15 @@ def run(
             fresh += 1
         else:
             break
-        if sent == len(lost):
+        if at >= len(lost):
             return MORE_LUCK
         if frame == num_frames - 1:
             now_s += last_s
             sent_last += 1
         else:
             now_s += frame_s
-        if not lost[sent]:
+        met[at] = True
+        if not lost[at]:
             arrived_s = now_s
         elif attempt + 1 < attempts:
             queue[last], due_s[last], tries[last] = frame, now_s + answer_s, attempt + 1
@@ -80,5 +89,6 @@ def run(
         else:
             given_up[frame] = True
         sent += 1
+        at += 1
     out[0], out[1], out[2], out[3] = arrived_s, now_s, sent, sent_last
     return FINISHED

@@ -1,7 +1,7 @@
 """TCP: handshake, slow start and, where packets are lost, the whole of congestion control."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, inf
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from sfsim.declaration import declaration
+from sfsim.errors import NetworkError
 from sfsim.network.delivery import Attempt
 from sfsim.network.transport.base import Path, Sending, Transport, Window
 
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
 Ahead = Callable[[int], np.ndarray]
 UNLIMITED = float(1 << 40)
+MAX_SYN_TIMEOUT_S = 120.0  # Linux, TCP_RTO_MAX
 SYN_OPTION_BYTES = 4  # what a SYN is longer than an acknowledgement (window scale, SACK permitted)
+
+
+class _GaveUp(Exception):
+    """A connection that is given up: after how long, and why."""
+
+    def __init__(self, after_s: float, why: str) -> None:
+        super().__init__(why)
+        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +38,8 @@ class Flight:
     delivered_s: float
     data_packets: int
     wire_bytes: int
-    drawn: int
     window: Window
+    met: np.ndarray = field(compare=False)  # which packets of the luck it asked for
 
 
 @declaration
@@ -47,7 +57,11 @@ class Tcp(Transport):
     min_rto_s : float
         Least retransmission time-out (Linux: 0.2 s; RFC 6298: 1 s).
     syn_timeout_s : float
-        After so long a lost SYN is sent again; the time doubles with every further loss.
+        After so long a lost SYN is sent again; the time doubles with every further loss, up to 120 s (Linux).
+    syn_retries : int
+        How often a SYN is sent again before the connection is given up (Linux: 6).
+    retries : int
+        So many time-outs in a row are survived; at the next the connection is given up (Linux: 15).
 
     Loss-free, alone and at a constant rate C, with segments of `tx` s on the wire, it is exact that
 
@@ -62,7 +76,7 @@ class Tcp(Transport):
     Handshake and acknowledgements take time, but no capacity.
 
     Left out: receiver windows, delayed acknowledgements, HyStart, pacing, RACK and tail loss probes; losses
-    of acknowledgements; drop-tail queues (the queue is never full); giving up.
+    of acknowledgements; drop-tail queues (the queue is never full). A connection that gives up ends the run.
     """
 
     cubic: ClassVar[bool]
@@ -70,6 +84,8 @@ class Tcp(Transport):
     initial_window: Annotated[int, Field(ge=1)] = 10
     min_rto_s: Annotated[float, Field(gt=0)] = 0.2
     syn_timeout_s: Annotated[float, Field(gt=0)] = 3.0
+    syn_retries: Annotated[int, Field(ge=0, le=100)] = 6
+    retries: Annotated[int, Field(ge=0, le=1000)] = 15
 
     def attempts(self, sending: Sending) -> Iterator[Attempt]:
         """Yield one attempt, and remember the connection."""
@@ -80,11 +96,22 @@ class Tcp(Transport):
         opened = persistent and (window is not None or (destination, source) in sending.windows)
         if opened:
             window = self._resume(window, path, framing, sending.now_s)
-        flight = self.fly(
-            framing, sending.num_bytes, path, (lambda count: luck.ahead(1, count)) if luck else None, window
-        )
-        if luck is not None and flight.drawn:  # an empty message meets no luck
-            luck.count(flight.drawn)
+        try:
+            flight = self.fly(
+                framing,
+                sending.num_bytes,
+                path,
+                (lambda count: luck.ahead(1, count)) if luck else None,
+                window,
+                luck.memory if luck else 0,
+            )
+        except _GaveUp as gave_up:
+            raise NetworkError(
+                f"TCP from {source!r} to {destination!r} gives up a message of {sending.num_bytes:,} bytes at "
+                f"{sending.now_s + gave_up.after_s:.6g} s: {gave_up}"
+            ) from None
+        if luck is not None and flight.met.any():  # an empty message meets no luck
+            luck.count(flight.met)
         if persistent:
             flight.window.used_s = sending.now_s + flight.delivered_s
             sending.windows[source, destination] = flight.window
@@ -110,6 +137,7 @@ class Tcp(Transport):
         path: Path,
         ahead: Ahead | None,
         window: Window | None = None,
+        memory: int = 0,
     ) -> Flight:
         """Send `num_bytes` over an idle path.
 
@@ -124,20 +152,28 @@ class Tcp(Transport):
             given. None: none is ever lost.
         window : Window, optional
             That of the open connection; None: open one.
+        memory : int
+            Packet times after which the law of loss has forgotten its state: waiting moves on in what `ahead`
+            returns by the packets that the line could have carried meanwhile, but not by more.
         """
         byte_s, back_byte_s = 8 / path.rate_bps, 8 / path.back_rate_bps
         head_bytes, mss = framing.overhead_bytes, framing.payload_bytes
-        opened_s, drawn, free_s = 0.0, 0, 0.0
+        opened_s, free_s = 0.0, 0.0
+        used: list[int] = []  # packets of `ahead` that opening the connection has met
         if window is None:
-            syn_s, drawn = self._syn(ahead)
+            syn_s, used = self._syn(ahead, memory, (mss + head_bytes) * byte_s)
             syn_bytes = head_bytes + SYN_OPTION_BYTES
             opened_s = syn_s + path.rtt_s + syn_bytes * (byte_s + back_byte_s)
-            drawn += 1  # the acknowledgement of the handshake, which may be lost without harm
+            used.append(used[-1] + 1)  # the acknowledgement of the handshake, which may be lost without harm
             free_s = opened_s + head_bytes * byte_s
             first_s = max((floor(opened_s * 1e3 + 1e-6) - floor(syn_s * 1e3 + 1e-6)) * 1e-3, 1e-6)
             window = Window(self.initial_window * mss, UNLIMITED, first_s, first_s / 2)
+        met = np.zeros(used[-1] + 1 if ahead and used else 0, bool)
+        met[used if ahead else []] = True
         if not num_bytes:
-            return Flight(opened_s, opened_s + path.latency_s, 0, 0, drawn if ahead else 0, window)
+            if ahead is not None and len(met):
+                ahead(len(met))  # what is counted of: the acknowledgement's luck was not looked at
+            return Flight(opened_s, opened_s + path.latency_s, 0, 0, window, met)
         segments = framing.packets(num_bytes)
         tx_s, ack_s = (mss + head_bytes) * byte_s, head_bytes * back_byte_s
         start_s = max(opened_s, free_s)
@@ -147,18 +183,20 @@ class Tcp(Transport):
             wire_bytes = framing.wire_bytes(num_bytes)
             delivered_s = start_s + idle_s + wire_bytes * byte_s + path.latency_s
             calm = Window(grown * mss, UNLIMITED, path.rtt_s + tx_s + ack_s, window.rttvar_s * 0.75**segments)
-            return Flight(opened_s, delivered_s, segments, wire_bytes, 0, calm)
-        return self._simulate(framing, num_bytes, path, ahead, window, drawn, opened_s, start_s)
+            return Flight(opened_s, delivered_s, segments, wire_bytes, calm, met)
+        return self._simulate(framing, num_bytes, path, ahead, memory, window, met, opened_s, start_s)
 
-    def _syn(self, ahead: Ahead | None) -> tuple[float, int]:
-        """Return when the SYN left that arrived, and how many there were."""
-        if ahead is None:
-            return 0.0, 1
-        count = 8
-        while (lost := ahead(count)).all():
-            count *= 2
-        tries = int(np.argmin(lost))
-        return self.syn_timeout_s * (2.0**tries - 1), tries + 1
+    def _syn(self, ahead: Ahead | None, memory: int, packet_s: float) -> tuple[float, list[int]]:
+        """Return when the SYN left that arrived, and which packets of `ahead` all SYNs were."""
+        used, left_s, timeout_s = [0], 0.0, self.syn_timeout_s
+        while ahead is not None and ahead(used[-1] + 1)[-1]:
+            left_s += timeout_s
+            if len(used) > self.syn_retries:
+                why = f"{len(used)} SYNs in a row were lost (syn_retries = {self.syn_retries})"
+                raise _GaveUp(left_s, why)
+            used.append(used[-1] + 1 + min(int(timeout_s / packet_s), memory))
+            timeout_s = min(2 * timeout_s, max(MAX_SYN_TIMEOUT_S, self.syn_timeout_s))
+        return left_s, used
 
     def _resume(self, window: Window | None, path: Path, framing: "Framing", now_s: float) -> Window:
         """Return the window that a message on an open connection starts with."""
@@ -175,8 +213,9 @@ class Tcp(Transport):
         num_bytes: int,
         path: Path,
         ahead: Ahead | None,
+        memory: int,
         window: Window,
-        skip: int,
+        met: np.ndarray,
         opened_s: float,
         free_s: float,
     ) -> Flight:
@@ -184,6 +223,7 @@ class Tcp(Transport):
 
         segments = framing.packets(num_bytes)
         last_bytes = num_bytes - (segments - 1) * framing.payload_bytes
+        skip = len(met)
         luck, room, out = skip + segments + segments // 4 + 64, segments + 64, np.empty(4)
         while True:
             state = np.array([window.cwnd, window.ssthresh, window.srtt_s, window.rttvar_s, window.w_max])
@@ -193,8 +233,12 @@ class Tcp(Transport):
                 np.empty(room, np.int64),
                 np.empty(room, np.int64),
             )
+            later = np.zeros(luck - skip, dtype=bool)
             status = kernel.run(
                 ahead(luck)[skip:] if ahead else np.zeros(luck, dtype=bool),
+                later,
+                memory,
+                self.retries,
                 segments,
                 last_bytes,
                 self.cubic,
@@ -214,11 +258,13 @@ class Tcp(Transport):
             )
             if status == kernel.FINISHED:
                 break
+            if status == kernel.GAVE_UP:
+                raise _GaveUp(out[0], f"{self.retries + 1} time-outs in a row (retries = {self.retries})")
             # The same luck again, and more of it: the beginning does not change.
             luck, room = (2 * luck, room) if status == kernel.MORE_LUCK else (luck, 2 * room)
         delivered_s, sent, wire_bytes, _ = out
-        drawn = skip + int(sent) if ahead else 0
-        return Flight(opened_s, delivered_s, int(sent), int(wire_bytes), drawn, Window(*state.tolist()))
+        met = np.concatenate((met, later)) if ahead else met
+        return Flight(opened_s, delivered_s, int(sent), int(wire_bytes), Window(*state.tolist()), met)
 
 
 def slow_start(segments: int, window: float, tx_s: float, answer_s: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ whole milliseconds by time stamps. Two of its habits decide how fast flows with 
 during recovery every SACK counts once more as a delivered segment, and the product that
 spreads the reduction wraps at 32 bits.
 
-Left out: HyStart, delayed acknowledgements, pacing, receiver windows, RACK and tail loss probes, giving up.
+Left out: HyStart, delayed acknowledgements, pacing, receiver windows, RACK and tail loss probes.
 """
 
 from math import ceil, floor, inf
@@ -30,12 +30,15 @@ WRAP = (1 << 32) - 1
 NO_THRESHOLD = 1 << 40
 
 # What comes out of a run.
-FINISHED, MORE_LUCK, MORE_ROOM = 0, 1, 2
+FINISHED, MORE_LUCK, MORE_ROOM, GAVE_UP = 0, 1, 2, 3
 
 
 @njit(cache=True)
 def run(
     lost: np.ndarray,
+    met: np.ndarray,
+    memory: int,
+    max_timeouts: int,
     num_segments: int,
     last_bytes: int,
     cubic: bool,
@@ -62,6 +65,13 @@ def run(
     ----------
     lost : (n,) bool
         Whether the i-th segment that is sent, repeats included, is lost.
+    met : (n,) bool
+        Set where `lost` was asked.
+    memory : int
+        While the sender waits for a time-out, `lost` moves on by the segments that the line could have carried
+        meanwhile, but not by more than this.
+    max_timeouts : int
+        After so many time-outs in a row the connection is given up at the next.
     num_segments, last_bytes : int
         Segments, and the payload of the last one.
     cubic : bool
@@ -89,7 +99,7 @@ def run(
     Returns
     -------
     int
-        FINISHED; or what was too short for the run: `lost` (MORE_LUCK) or the ring (MORE_ROOM).
+        FINISHED; GAVE_UP; or what was too short for the run: `lost` (MORE_LUCK) or the ring (MORE_ROOM).
     """
     size = len(ring_s)
     first = last = 0  # the ring: acknowledgements on their way
@@ -127,7 +137,8 @@ def run(
     low, high = np.zeros(BLOCKS, np.int64), np.zeros(BLOCKS, np.int64)  # of SACK, the latest first
     blocks = 0
     done_s = -1.0
-    sent = timeouts = 0
+    sent = timeouts = in_row = 0
+    at = 0  # in `lost`
     sent_bytes = 0
     force = -1
 
@@ -161,7 +172,7 @@ def run(
                 if room < mss and (seg < num_segments - 1 or room < last_bytes):
                     break
             num_bytes = last_bytes if seg == num_segments - 1 else mss
-            if sent >= len(lost):
+            if at >= len(lost):
                 return MORE_LUCK
             if seg == nxt:
                 nxt += 1
@@ -176,7 +187,8 @@ def run(
             limited = cwnd < in_flight + mss
             free_s = max(free_s, now) + (num_bytes + head_bytes) * byte_s
             sent_bytes += num_bytes + head_bytes
-            if not lost[sent]:
+            met[at] = True
+            if not lost[at]:
                 arrival_s = free_s + delay_s
                 news = -1
                 if seg == expected:
@@ -222,6 +234,7 @@ def run(
                 if last == first:
                     return MORE_ROOM
             sent += 1
+            at += 1
 
         if una == num_segments:
             break
@@ -239,6 +252,11 @@ def run(
             # RFC 6298, 5: everything that has not arrived counts as lost
             now = timer_s
             timeouts += 1
+            in_row += 1
+            if in_row > max_timeouts:
+                out[0] = now
+                return GAVE_UP
+            at += min(max(0, int((now - free_s) / ((mss + head_bytes) * byte_s))), memory)
             duplicates = 0
             for seg in range(una, nxt):
                 if flags[seg] & SACKED:
@@ -299,6 +317,7 @@ def run(
         repair_acked = False
         old = una
         if advanced:
+            in_row = 0
             while una < ack:
                 num_bytes = last_bytes if una == num_segments - 1 else mss
                 flag = flags[una]

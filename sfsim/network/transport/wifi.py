@@ -66,9 +66,9 @@ class Wifi(Transport):
             return
         path, rng = sending.path(), sending.rng
         ahead = (lambda count: luck.ahead(1, count)) if luck else (lambda count: np.zeros(count, dtype=bool))
-        found = self.repeat(framing, num_bytes, path, ahead, rng("back-off"))
+        found = self.repeat(framing, num_bytes, path, ahead, rng("back-off"), luck.memory if luck else 0)
         if luck is not None:
-            luck.count(found.sent)
+            luck.count(found.met)
         missing = lost_ranges(found.given_up, framing.payload_bytes, num_bytes)
         lost_for_good = int(found.given_up.sum())
         missing_wire = sum(end - start for start, end in missing) + lost_for_good * framing.overhead_bytes
@@ -84,7 +84,13 @@ class Wifi(Transport):
         )
 
     def repeat(
-        self, framing: "Framing", num_bytes: int, path: Path, ahead: Ahead, rng: np.random.Generator
+        self,
+        framing: "Framing",
+        num_bytes: int,
+        path: Path,
+        ahead: Ahead,
+        rng: np.random.Generator,
+        memory: int = 0,
     ) -> Repeated:
         """Send `num_bytes` > 0 over idle air; ``ahead(n)``: which of the first n transmissions are lost."""
         from sfsim.network.transport import wifi_kernel as kernel
@@ -98,9 +104,11 @@ class Wifi(Transport):
         count, out, uniform = 2 * frames + 64, np.empty(4), np.empty(0)
         while True:
             uniform = np.concatenate((uniform, rng.random(count - len(uniform))))
-            given_up = np.zeros(frames, dtype=bool)
+            given_up, met = np.zeros(frames, dtype=bool), np.zeros(count, dtype=bool)
             status = kernel.run(
                 ahead(count),
+                met,
+                memory,
                 uniform,
                 frames,
                 air_s(frame_bytes, path.rate_bps),
@@ -121,7 +129,7 @@ class Wifi(Transport):
         arrived_s, left_s, sent, sent_last = out
         wire_bytes = int(sent) * frame_bytes - int(sent_last) * (frame_bytes - last_bytes)
         return Repeated(
-            (left_s if given_up.all() else arrived_s) + path.latency_s, int(sent), wire_bytes, given_up
+            (left_s if given_up.all() else arrived_s) + path.latency_s, int(sent), wire_bytes, given_up, met
         )
 
     def mean_s(self, framing: "Framing", num_bytes: int, path: Path, probability: float) -> float:

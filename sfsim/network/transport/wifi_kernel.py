@@ -9,6 +9,8 @@ FINISHED, MORE_LUCK = 0, 1
 @njit(cache=True)
 def run(
     lost: np.ndarray,
+    met: np.ndarray,
+    memory: int,
     uniform: np.ndarray,
     num_frames: int,
     frame_s: float,
@@ -29,6 +31,10 @@ def run(
     ----------
     lost, uniform : (n,) bool, float64
         Whether the i-th transmission is lost, and the draw of the back-off before it.
+    met : (n,) bool
+        Set where `lost` was asked.
+    memory : int
+        While the station backs off, `lost` moves on by the frames that fit, but not by more than this.
     num_frames : int
     frame_s, last_s : float
         Air time of a full frame and of the last one.
@@ -46,23 +52,29 @@ def run(
         transmissions of the last frame.
     """
     now_s = arrived_s = left_s = 0.0
-    sent = sent_last = 0
+    sent = sent_last = at = 0
     for frame in range(num_frames):
         window = cw_min
         for attempt in range(attempts):
-            if sent == len(lost):
+            if at >= len(lost) or sent >= len(uniform):
                 return MORE_LUCK
             now_s += gap_s
             if sent:
-                now_s += int(uniform[sent] * (window + 1)) * slot_s
+                wait_s = int(uniform[sent] * (window + 1)) * slot_s
+                at += min(int(wait_s / frame_s), memory)
+                now_s += wait_s
             if frame == num_frames - 1:
                 now_s += last_s
                 sent_last += 1
             else:
                 now_s += frame_s
             left_s = now_s
-            arrived = not lost[sent]
+            if at >= len(lost):
+                return MORE_LUCK
+            met[at] = True
+            arrived = not lost[at]
             sent += 1
+            at += 1
             if arrived:
                 arrived_s = now_s
                 now_s += ack_s

@@ -73,6 +73,11 @@ class CodecUpdates:
         self._returned: dict[tuple[str, str], tuple[int, State]] = {}
         self._mean_bits: dict[str, float] = {}
         self._last = next(iter(setting.shards))  # the client whose model was kept last
+        # SplitFedV2: the server's codecs as its last round left them. That is what a client is sent, however late it
+        # joins, and not what the visits of others have made of them in the meantime.
+        one_model = setting.one_server_model and not self._sl
+        owned = [name for name in self.slots if one_model and self.owner(name) == "server"]
+        self._at_start: dict[str, State] = {name: self.common[name] for name in owned}
 
     def save(self, folder: Path) -> None:
         """Write the codecs of the last global model, for ``weights = "FILE"`` elsewhere."""
@@ -95,6 +100,7 @@ class CodecUpdates:
             "returned": self._returned,
             "mean_bits": self._mean_bits,
             "last": self._last,
+            "at_start": self._at_start,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -103,7 +109,7 @@ class CodecUpdates:
         self._versions, self._before = saved["versions"], saved["before"]
         self._reference, self._held = saved["reference"], saved["held"]
         self._returned, self._mean_bits = saved["returned"], saved["mean_bits"]
-        self._last = saved["last"]
+        self._last, self._at_start = saved["last"], saved["at_start"]
 
     # Who gets what, known to both ends.
 
@@ -163,10 +169,10 @@ class CodecUpdates:
             if sender == FED_SERVER:
                 version, state, reference = self._from_common(name, receiver, whole)
             else:
-                replica = slot.replicas[client]
-                state = self._epochs.codec_side(name, client) if receiver == FED_SERVER else replica.state()
+                returns = receiver == FED_SERVER
+                state = self._owned(name, client, at, returns)
                 # The fed server knows what it gave the client.
-                holder = client if receiver == FED_SERVER else receiver
+                holder = client if returns else receiver
                 reference = self._reference.get((name, holder, client))
                 version = slot.senders[client].version + 1
             travelling = state if whole else _decoder(state)
@@ -195,6 +201,14 @@ class CodecUpdates:
         elif sender == FED_SERVER:
             access = (Access(f"codec {name}", "read"),)
         return setting.work(sender, client, at, "codec_out", costs, run, touches, access)
+
+    def _owned(self, name: str, client: str, at: Minibatch, returns: bool) -> State:
+        """The weights that an owner sends: to the fed server (`returns`), or to who decodes with them."""
+        if returns:
+            return self._epochs.codec_side(name, client, at.round)
+        if at.minibatch == 0 and name in self._at_start:
+            return self._at_start[name]
+        return self.slots[name].replicas[client].state()
 
     def codec_in(
         self, receiver: str, sender: str, client: str, at: Minibatch, turn: int, name: str, payload: bytes
@@ -257,7 +271,9 @@ class CodecUpdates:
                 state = self._fedavg(clients, [state for _, state in found])
                 self._hand_out(name, state, max(version for version, _ in found) + 1, round)
                 continue
-            state = self._fedavg(clients, [self._epochs.codec_side(name, client) for client in clients])
+            state = self._fedavg(
+                clients, [self._epochs.codec_side(name, client, round) for client in clients]
+            )
             self.common[name] = state
             for replica in slot.replicas.values():
                 self._take_over(replica, state)
@@ -269,6 +285,8 @@ class CodecUpdates:
         for name, slot in self.slots.items():
             if self.owner(name) != owner:
                 continue
+            if name in self._at_start:
+                self._at_start[name] = slot.replicas[self._last].state()
             mean, before = slot.mean_bits(), self._mean_bits.get(name)
             self._mean_bits[name] = mean
             if (

@@ -1,0 +1,252 @@
+"""Kernels of the plain codecs: one pass over a tensor each, compiled, without temporaries of its size.
+
+Every kernel computes what the formula in its codec says, in the same order of operations, so that payloads are the
+same on every machine and with any number of threads. Arrays are contiguous; results go into an array that the caller
+gives. Nothing here is imported before a codec that needs it runs: compiling takes a moment, once per machine.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+kernel = njit(cache=True, nogil=True, error_model="numpy")
+
+_ONE, _U8, _U64 = np.uint32(1), np.uint8, np.uint64
+_SIZE, _INFINITE = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)  # of float32: all but the sign; infinity
+_QUIET = np.uint32(0x40)  # of bfloat16: keeps a NaN whose payload stood only in the lower half a NaN
+
+
+@kernel
+def to_half(values: Any, bits: Any, out: Any) -> Any:
+    """Round float32 (`values`, and as uint32 `bits`) to float16 (uint16), to nearest even; saturate what is finite.
+
+    Returns how many saturated. NaN keep the upper bits of their payload, as in NumPy.
+    """
+    largest = np.uint32(0)
+    for i in range(bits.size):
+        size = bits[i] & _SIZE
+        largest = max(largest, size)
+        small = size < np.uint32(0x38800000)  # below 2**-14: whole numbers of 2**-24
+        tiny = np.uint32(np.int32(np.rint(np.float32(2.0**24) * abs(values[i] if small else np.float32(0)))))
+        odd = (size >> np.uint32(13)) & _ONE
+        normal = (size + np.uint32(0xFFF) + odd - np.uint32(0x38000000)) >> np.uint32(13)
+        half = tiny if small else normal
+        out[i] = np.uint16(half | ((bits[i] >> np.uint32(16)) & np.uint32(0x8000)))
+    saturated = np.uint32(0)
+    if largest < np.uint32(0x477FF000):  # nothing rounds beyond the largest float16
+        return saturated
+    for i in range(bits.size):
+        size = bits[i] & _SIZE
+        if size >= np.uint32(0x477FF000):
+            half = np.uint32(0x7BFF)
+            if size >= _INFINITE:
+                half = np.uint32(0x7C00) | ((size & np.uint32(0x7FFFFF)) >> np.uint32(13))
+                half |= np.uint32((half == np.uint32(0x7C00)) & (size > _INFINITE))
+            else:
+                saturated += _ONE
+            out[i] = np.uint16(half | ((bits[i] >> np.uint32(16)) & np.uint32(0x8000)))
+    return saturated
+
+
+@kernel
+def from_half(codes: Any, bits: Any, out: Any) -> None:
+    """Widen float16 (uint16) to float32 (`out`, and as uint32 `bits`), exactly."""
+    for i in range(codes.size):
+        size = np.uint32(codes[i]) & np.uint32(0x7FFF)
+        wide = (size << np.uint32(13)) + np.uint32(0x38000000)
+        wide = wide + np.uint32(0x38000000) if size >= np.uint32(0x7C00) else wide
+        bits[i] = wide | ((np.uint32(codes[i]) & np.uint32(0x8000)) << np.uint32(16))
+    for i in range(codes.size):  # the smallest ones are whole numbers of 2**-24
+        size16 = codes[i] & np.uint16(0x7FFF)
+        tiny = np.float32(np.int32(size16)) * np.float32(2.0**-24)
+        tiny = -tiny if codes[i] & np.uint16(0x8000) else tiny
+        out[i] = tiny if size16 < np.uint16(0x400) else out[i]
+
+
+@kernel
+def to_bfloat16(bits: Any, out: Any) -> Any:
+    """Round float32 (uint32) to its upper half (uint16), to nearest even; saturate what is finite; count that."""
+    saturated = np.uint32(0)
+    for i in range(bits.size):
+        size = bits[i] & _SIZE
+        high = (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & _ONE)) >> np.uint32(16)
+        over = np.uint32(((high & np.uint32(0x7FFF)) == np.uint32(0x7F80)) & (size < _INFINITE))
+        saturated += over
+        high -= over  # the largest finite number is just below infinity
+        high = ((bits[i] >> np.uint32(16)) | _QUIET) if size > _INFINITE else high
+        out[i] = np.uint16(high)
+    return saturated
+
+
+@kernel
+def from_bfloat16(codes: Any, bits: Any) -> None:
+    """Widen bfloat16 (uint16) to float32 (uint32), exactly."""
+    for i in range(codes.size):
+        bits[i] = np.uint32(codes[i]) << np.uint32(16)
+
+
+@kernel
+def quantise(x: Any, low: Any, scale: Any, out: Any) -> None:
+    """Write ``rint((x - low) * scale)`` in float64; arrays of (outer, channel, inner), end points by channel."""
+    for outer in range(x.shape[0]):
+        for channel in range(x.shape[1]):
+            row, to, least, step = x[outer, channel], out[outer, channel], low[channel], scale[channel]
+            for i in range(row.size):
+                to[i] = np.int32(np.rint((np.float64(row[i]) - least) * step))
+
+
+@kernel
+def dequantise(codes: Any, low: Any, step: Any, out: Any) -> None:
+    """Write ``codes * step + low`` in float64, rounded to the type of `out`; the inverse of `quantise`."""
+    for outer in range(codes.shape[0]):
+        for channel in range(codes.shape[1]):
+            row, to, least, wide = codes[outer, channel], out[outer, channel], low[channel], step[channel]
+            for i in range(row.size):
+                to[i] = np.float64(row[i]) * wide + least
+
+
+@kernel
+def draw_levels(x: Any, norm: Any, side: Any, luck: Any, out: Any) -> None:
+    """Write ``x / norm * side`` rounded up with its own fraction as the chance, plus `side`; all in float32.
+
+    `luck` holds uint32, whose upper 24 bits are a number in [0, 1) as NumPy draws float32.
+    """
+    for i in range(x.size):
+        level = x[i] / norm * side
+        down = np.floor(level)
+        chance = np.float32(np.int32(luck[i] >> np.uint32(8))) * np.float32(2.0**-24)
+        out[i] = np.int32(down + np.float32(chance < level - down) + side)
+
+
+@kernel
+def round_levels(x: Any, norm: Any, side: Any, out: Any) -> None:
+    """Write ``rint(x / norm * side) + side``, all in float32."""
+    for i in range(x.size):
+        out[i] = np.int32(np.rint(x[i] / norm * side) + side)
+
+
+@kernel
+def undo_levels(codes: Any, norm: Any, side: Any, out: Any) -> None:
+    """Write ``(code - side) / side * norm``, all in float32."""
+    for i in range(codes.size):
+        out[i] = (np.float32(codes[i]) - side) / side * norm
+
+
+@kernel
+def mask_codes(x: Any, full: Any, threshold: Any, floor: Any, out: Any) -> None:
+    """Write ``|x| * full / threshold`` in float64, rounded (or floored) and at most ``full - 1``."""
+    if floor:
+        for i in range(x.size):
+            # 1.4 * 3 / 2.1 is 2, and 1.9999999999999996 in float64
+            out[i] = np.int32(min(np.floor(np.float64(abs(x[i])) * full / threshold + 1e-6), full - 1.0))
+    else:
+        for i in range(x.size):
+            out[i] = np.int32(min(np.rint(np.float64(abs(x[i])) * full / threshold), full - 1.0))
+
+
+@kernel
+def look_up(codes: Any, table: Any, out: Any) -> None:
+    """Write ``table[code]``."""
+    for i in range(codes.size):
+        out[i] = table[codes[i]]
+
+
+@kernel
+def coded_signs(x: Any, codes: Any, full: Any, out: Any) -> int:
+    """Write one byte, 1 = negative, for every code but 0 and `full`; return how many. `out` has one byte to spare."""
+    count = 0
+    for i in range(x.size):
+        out[count] = _U8(x[i] < np.float32(0))
+        count += int((codes[i] != 0) & (codes[i] != full))
+    return count
+
+
+@kernel
+def negate(codes: Any, full: Any, signs: Any, bits: Any) -> None:
+    """Negate float32 (as uint32 `bits`) by what `coded_signs` wrote; `signs` has one byte to spare."""
+    at = 0
+    for i in range(codes.size):
+        inner = _U8((codes[i] != 0) & (codes[i] != full))
+        bits[i] ^= np.uint32(inner & signs[at]) << np.uint32(31)
+        at += int(inner)
+
+
+@kernel
+def at_least(bits: Any, pivot: Any, out: Any) -> int:
+    """Write where float32 (as uint32) are at least `pivot` in magnitude, ascending; return how many."""
+    count, whole = 0, bits.size // 16 * 16
+    for start in range(0, whole, 16):  # few are: sixteen are passed over by one comparison
+        largest = np.uint32(0)
+        for i in range(start, start + 16):
+            largest = max(largest, bits[i] & _SIZE)
+        if largest >= pivot:
+            for i in range(start, start + 16):
+                out[count] = i
+                count += int((bits[i] & _SIZE) >= pivot)
+    for i in range(whole, bits.size):
+        out[count] = i
+        count += int((bits[i] & _SIZE) >= pivot)
+    return count
+
+
+@kernel
+def pack_halves(codes: Any, out: Any) -> None:
+    """Pack pairs of 4-bit numbers."""
+    for i in range(out.size):
+        out[i] = (codes[2 * i] << _U8(4)) | codes[2 * i + 1]
+
+
+@kernel
+def unpack_halves(data: Any, out: Any) -> None:
+    """Unpack pairs of 4-bit numbers."""
+    for i in range(data.size):
+        out[2 * i] = data[i] >> _U8(4)
+        out[2 * i + 1] = data[i] & _U8(15)
+
+
+@kernel
+def pack_quarters(codes: Any, out: Any) -> None:
+    """Pack 2-bit numbers, four a byte."""
+    for i in range(out.size):
+        high = (codes[4 * i] << _U8(6)) | (codes[4 * i + 1] << _U8(4))
+        out[i] = high | (codes[4 * i + 2] << _U8(2)) | codes[4 * i + 3]
+
+
+@kernel
+def unpack_quarters(data: Any, out: Any) -> None:
+    """Unpack 2-bit numbers, four a byte."""
+    for i in range(data.size):
+        out[4 * i] = data[i] >> _U8(6)
+        out[4 * i + 1] = (data[i] >> _U8(4)) & _U8(3)
+        out[4 * i + 2] = (data[i] >> _U8(2)) & _U8(3)
+        out[4 * i + 3] = data[i] & _U8(3)
+
+
+@kernel
+def pack_any(codes: Any, bits: Any, out: Any) -> None:
+    """Pack numbers of any width up to 32 bits."""
+    register, used, at = _U64(0), _U64(0), 0
+    for i in range(codes.size):
+        register = (register << bits) | _U64(codes[i])
+        used += bits
+        while used >= _U64(8):
+            used -= _U64(8)
+            out[at] = (register >> used) & _U64(255)
+            at += 1
+    if used > _U64(0):
+        out[at] = (register << (_U64(8) - used)) & _U64(255)
+
+
+@kernel
+def unpack_any(data: Any, bits: Any, out: Any) -> None:
+    """Unpack numbers of any width up to 32 bits."""
+    register, held, at = _U64(0), _U64(0), 0
+    mask = (_U64(1) << bits) - _U64(1)
+    for i in range(out.size):
+        while held < bits:
+            register = (register << _U64(8)) | _U64(data[at])
+            held += _U64(8)
+            at += 1
+        held -= bits
+        out[i] = (register >> held) & mask

@@ -1,0 +1,169 @@
+"""Compiled kernels of the plain codecs against the formulas, written slowly in NumPy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sfsim import seeds
+from sfsim.codec import Cast, MaskEncoded, Qsgd, TopK, Uniform
+from sfsim.codec import bits as packing
+from sfsim.codec.base import Codec
+from sfsim.codec.frame import Frame
+from sfsim.codec.selecting import count_kept, largest
+
+FINITE = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 9)),
+    elements=st.floats(allow_nan=False, allow_infinity=False, width=32),
+)
+
+
+def parts_of(codec: Codec, payload: bytes) -> list[bytes]:
+    frame = Frame.unpack(payload, codec.kind, codec.wire_parts, codec.signature)
+    return [bytes(part) for part in frame.parts]
+
+
+def packed(codes: np.ndarray, bits: int) -> bytes:
+    """Pack by text: each number in binary, one after another."""
+    text = "".join(f"{code:0{bits}b}" for code in codes.ravel().tolist())
+    return bytes(int(text[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(text), 8))
+
+
+@pytest.mark.parametrize("bits", range(1, 33))
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 17])
+def test_bits(bits: int, count: int) -> None:
+    codes = seeds.stream(bits, "bits").integers(0, 2**bits, count, np.uint64)
+    kind = np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
+    data = packing.pack(codes.astype(kind), bits)
+    assert data == packed(codes, bits)
+    back = packing.unpack(data, count, bits)
+    assert back.dtype == kind and back.tolist() == codes.tolist()
+
+
+def test_every_kind_of_float32_as_float16() -> None:
+    x = np.arange(0, 2**32, 65_521, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    edges = np.array(
+        [2.0**-14, 2.0**-24, 2.0**-25, 65504, 65519.996, 65520, np.inf, np.nan, 3e38], np.float32
+    )
+    edges = np.concatenate(
+        (edges, np.nextafter(edges, np.float32(0)), np.nextafter(edges, np.float32(np.inf)))
+    )
+    x = np.concatenate((x, edges, -edges))
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = x.astype(np.float16)
+    over = np.isinf(expected) & np.isfinite(x)
+    expected[over] = np.copysign(np.float16(65504), expected[over])
+    encoded = Cast(dtype="float16").encode(x)
+    assert parts_of(Cast(dtype="float16"), encoded.payload)[0] == expected.tobytes()
+    assert encoded.saturated == over.sum()
+
+
+def test_every_float16_and_bfloat16_is_read() -> None:
+    for dtype in ("float16", "bfloat16"):
+        codec = Cast(dtype=dtype)
+        codes = np.arange(2**16, dtype=np.uint16)
+        payload = Frame("cast", np.dtype("f4"), codes.shape, (codes.tobytes(),)).pack(codec.signature)
+        wide = codes.view(np.float16).astype(np.float32)
+        if dtype == "bfloat16":
+            wide = (codes.astype(np.uint32) << 16).view(np.float32)
+        assert np.array_equal(codec.decode(payload).view(np.uint32), wide.view(np.uint32))
+
+
+@given(FINITE, st.integers(1, 16), st.sampled_from(["tensor", "channel"]))
+@settings(max_examples=150, deadline=None)
+def test_uniform(x: np.ndarray, bits: int, per: Any) -> None:
+    codec = Uniform(bits=bits, per=per)
+    axes = (0, 1, 2) if per == "tensor" else (0, 2)
+    low, high = (f(axes, keepdims=True).astype(np.float64) for f in (x.min, x.max))
+    scale = (2**bits - 1) / np.where(high == low, 1, high - low)
+    codes = np.rint((x.astype(np.float64) - low) * scale).astype(np.int64)
+    payload = codec.encode(x).payload
+    assert parts_of(codec, payload)[1] == packed(codes, bits)
+    expected = (codes * ((high - low) / (2**bits - 1)) + low).astype(np.float32)
+    assert np.array_equal(codec.decode(payload), expected)
+
+
+@given(FINITE, st.integers(2, 16), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_qsgd(x: np.ndarray, bits: int, training: bool) -> None:
+    codec, side = Qsgd(bits=bits), np.float32(2 ** (bits - 1) - 1)
+    norm = np.abs(x).max() or np.float32(1)
+    levels = x.ravel() / norm * side
+    luck = seeds.stream(3, "luck").random(x.size, dtype=np.float32)
+    rounded = np.floor(levels) + (luck < levels - np.floor(levels)) if training else np.rint(levels)
+    payload = codec.encode(x, seeds.stream(3, "luck"), training).payload
+    assert parts_of(codec, payload)[1] == packed((rounded + side).astype(np.int64), bits)
+    expected = (rounded + side).astype(np.float32) - side
+    assert np.array_equal(codec.decode(payload).ravel(), expected / side * np.abs(x).max())
+
+
+@pytest.mark.parametrize("count", [2**16 - 2, 2**16 - 1, 2**16 + 1, 3 * 2**16])
+def test_qsgd_draws_as_numpy_does(count: int) -> None:
+    x = seeds.stream(count, "values").standard_normal(count, dtype=np.float32)
+    whole, side, norm = Qsgd(bits=4), np.float32(7), np.abs(x).max()
+    luck, levels = seeds.stream(4, "luck").random(count, dtype=np.float32), x / norm * side
+    codes = (np.floor(levels) + (luck < levels - np.floor(levels)) + side).astype(np.uint8)
+    assert parts_of(whole, whole.encode(x, seeds.stream(4, "luck"), True).payload)[1] == packing.pack(
+        codes, 4
+    )
+
+
+def slowly_largest(x: np.ndarray, k: int) -> list[int]:
+    return sorted(np.lexsort((np.arange(x.size), -np.abs(x)))[:k].tolist())
+
+
+LAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "rectified": lambda rng, n: np.maximum(rng.standard_normal(n), 0),
+    "few levels": lambda rng, n: rng.integers(-3, 4, n),
+    "all equal": lambda rng, n: np.ones(n),
+    "heavy tails": lambda rng, n: rng.standard_cauchy(n) ** 3,
+    "the sample misleads": lambda rng, n: np.where(np.arange(n) % (n // 2**15) == 0, 9.0, rng.random(n)),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_largest_of_many(law: str) -> None:
+    x = LAWS[law](seeds.stream(1, law), 200_003).astype(np.float32)
+    for k in (1, 200, 2_000, 24_000, 150_000):
+        assert largest(x, k).tolist() == slowly_largest(x, k)
+
+
+@given(
+    FINITE, st.sampled_from([0.0, 0.5, 0.9, 0.99]), st.integers(1, 9), st.sampled_from(["nearest", "floor"])
+)
+@settings(max_examples=150, deadline=None)
+def test_mask_encoded(x: np.ndarray, sparsity: float, bits: int, rounding: Any) -> None:
+    codec, flat, full = (
+        MaskEncoded(sparsity=sparsity, mask_bits=bits, rounding=rounding),
+        x.ravel(),
+        2**bits - 1,
+    )
+    tops = slowly_largest(flat, count_kept(1 - sparsity, x.size))
+    threshold = float(np.abs(flat[tops]).min())
+    levels = np.abs(flat).astype(np.float64) * full / threshold if threshold else np.zeros(flat.size)
+    levels = np.floor(levels + 1e-6) if rounding == "floor" else np.rint(levels)
+    codes = np.minimum(levels, full - 1).astype(np.int64)
+    codes[tops] = full
+    negative = [int(flat[i] < 0) for i in range(flat.size) if 0 < codes[i] < full]
+    payload = codec.encode(x).payload
+    signs = packed(np.array(negative), 1) if any(negative) else b""
+    assert parts_of(codec, payload) == [flat[tops].tobytes(), packed(codes, bits) + signs]
+    expected = (np.arange(full + 1) * (threshold / full)).astype(np.float32)[codes]
+    expected[[i for i in range(flat.size) if 0 < codes[i] < full and flat[i] < 0]] *= -1
+    expected[tops] = flat[tops]
+    assert np.array_equal(codec.decode(payload).ravel(), expected)
+
+
+@given(FINITE, st.sampled_from([0.01, 0.3, 1.0]))
+@settings(max_examples=50, deadline=None)
+def test_topk(x: np.ndarray, keep: float) -> None:
+    codec, tops = TopK(keep=keep), slowly_largest(x.ravel(), count_kept(keep, x.size))
+    expected = np.zeros(x.size, np.float32)
+    expected[tops] = x.ravel()[tops]
+    assert np.array_equal(codec.decode(codec.encode(x).payload).ravel(), expected)
