@@ -13,7 +13,7 @@ def rates(flows, capacity):
     Parameters
     ----------
     flows : dict
-        flow -> (weight, links it crosses).
+        flow -> (weight, links it crosses, each as often as it does).
     capacity : dict
         link -> bit/s.
     """
@@ -80,6 +80,6 @@ def run(world, latency="first", weights="equal"):
             if what == "arrive":
                 arrived(number, at_s)
                 continue
-            flows[number] = (weight[number], set(clients[number]["route"]))
+            flows[number] = (weight[number], tuple(clients[number]["route"]))
             left[number] = size * 8.0
     return found

@@ -27,6 +27,7 @@ GROUND = {
     "ledger",
     "clock",
     "collector",
+    "intervals",
     "names",
     "interruption",
 }

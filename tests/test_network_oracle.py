@@ -7,7 +7,7 @@ from flow_oracle import run as oracle
 
 from sfsim.network.bench_flows import run
 
-SHAPES = ("star", "tree", "dumbbell", "mesh")
+SHAPES = ("star", "tree", "dumbbell", "mesh", "circles")
 
 
 def world(shape, clients, messages, seed, low=3, high=7):
@@ -28,6 +28,10 @@ def world(shape, clients, messages, seed, low=3, high=7):
             route = [own, f"b{number % 6}", "core"]
         elif shape == "dumbbell":  # the last sixth goes past the core
             route = [own, f"b{number % 6}"] + (["core"] if number % 6 < 5 else [])
+        elif shape == "circles":  # some links twice or three times, their own ones too
+            route = [own] * luck.randint(0, 2) + luck.choices(
+                [f"b{k}" for k in range(6)], k=luck.randint(1, 4)
+            )
         else:  # two or three of the six in any order, sometimes no link of its own: many bottlenecks
             route = [own] * luck.randint(0, 1) + luck.sample([f"b{k}" for k in range(6)], luck.randint(2, 3))
         sizes = [round(10 ** luck.uniform(low, high)) for _ in range(messages)]

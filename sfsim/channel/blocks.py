@@ -6,6 +6,7 @@ from math import inf
 import numpy as np
 
 from sfsim.channel.realisation import Realisation
+from sfsim.intervals import interval_at
 
 CHUNK = 1024  # blocks drawn together; part of what a seed means, so never change it
 _DEAD_AFTER_BLOCKS = 1 << 20  # this many blocks in outage: the link is called down for ever
@@ -29,13 +30,7 @@ class BlockRealisation(Realisation):
 
     def block(self, time_s: float) -> int:
         """Return the number of the block that holds at `time_s`."""
-        block = int(time_s / self.block_s)
-        # The division may round to the wrong side of a boundary; the products decide.
-        while block * self.block_s > time_s:
-            block -= 1
-        while (block + 1) * self.block_s <= time_s:
-            block += 1
-        return block
+        return interval_at(time_s, self.block_s)
 
     def _segment(self, time_s: float) -> tuple[float, float]:
         block = self.block(time_s)

@@ -35,7 +35,10 @@ class BenchLink:
 
 @declaration
 class BenchClient:
-    """A client: the links it crosses, its first start and its gaps in s, and its messages in bytes."""
+    """A client: the links it crosses, its first start and its gaps in s, and its messages in bytes.
+
+    A link that stands in the route twice is crossed twice: it costs its latency and its capacity twice.
+    """
 
     route: Annotated[tuple[str, ...], Field(min_length=1)]
     start: Annotated[float, Field(ge=0)] = 0.0
@@ -119,8 +122,7 @@ def run(
 
     def client(number: int, spec: BenchClient) -> "Generator[simpy.Event, Any, None]":
         latency_s, weight = ways[number]
-        # A link that stands in a route twice still carries the message once at a time.
-        course = engine.course([links[name] for name in dict.fromkeys(spec.route)])
+        course = engine.course([links[name] for name in spec.route])
         yield env.timeout(spec.start)
         for message, num_bytes in enumerate(spec.sizes):
             start_s = float(env.now)

@@ -6,6 +6,7 @@ link holds one of its members back, its rates are allocated as a whole whenever 
 the cell gives and what the rest of the routes lets through agree.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,7 +37,11 @@ class Policy(Protocol):
 
 @dataclass(eq=False, repr=False, slots=True)
 class Seat:
-    """A flow in a cell, and what it would get alone on the air."""
+    """A flow in a cell, and what it would get alone on the air.
+
+    ``others`` are the further crossings of a flow that crosses the cell more than once (from a client to another
+    one, half duplex): it takes airtime for each. What holds for the whole flow stands in the first seat.
+    """
 
     flow: Flow
     link: FluidLink
@@ -46,6 +51,12 @@ class Seat:
     cost: float = 1.0
     solo_bps: float = 0.0
     given_bps: float = 0.0
+    others: "tuple[Seat, ...]" = ()
+
+    @property
+    def crossings(self) -> "tuple[Seat, ...]":
+        """All seats of the flow in the cell."""
+        return (self, *self.others)
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -70,9 +81,10 @@ class FluidCell:
     members: Any = None
     at: int = -1
     seats: dict[Flow, Seat] = field(default_factory=dict)
+    num_crossings: int = 0  # of all flows: as many as contend for the air
     as_resource: bool = True
     by_number: dict[int, float] = field(default_factory=dict)  # budget by number of members
-    by_peak: dict[float, tuple[float, float, float]] = field(default_factory=dict)  # what `rate` found
+    by_peak: dict[object, tuple[float, float, float]] = field(default_factory=dict)  # what `rate` found
     given: float = -1.0  # the budget that the solver has
     depends: bool = False  # weights depend on the number of members
     allocations: int = 0
@@ -106,33 +118,56 @@ class FluidCell:
 
     def rate(self, seat: Seat) -> None:
         """Find weight, cost and rate alone of a member."""
-        known = self.by_peak.get(seat.peak_bps)
+        peaks = tuple([one.peak_bps for one in seat.crossings]) if seat.others else seat.peak_bps
+        known = self.by_peak.get(peaks)
         if known is not None:
             seat.solo_bps, seat.weight, seat.cost = known
             return
-        peak = np.array([seat.peak_bps])
-        alone = self.policy.weights(peak, 1)
-        if alone is None:
-            seat.solo_bps = float(self._ask(peak, np.array([inf]), [seat])[0])
+        peak = np.atleast_1d(peaks)
+        seat.solo_bps = self._alone_bps(seat, peak)
+        now = self.policy.weights(peak, self.num_crossings)
+        if now is None:
             return
-        seat.solo_bps = float(alone[2] / alone[1][0]) if alone[1][0] > 0 else 0.0
-        now = self.policy.weights(peak, len(self.seats))
-        assert now is not None
-        seat.weight, seat.cost = float(now[0][0]), float(now[1][0])
+        # Each crossing has its turn: the slowest decides, and each takes its airtime.
+        seat.weight, seat.cost = float(now[0].min()), float(now[1].sum())
         if not self.depends and len(self.by_peak) < _REMEMBERED:
-            self.by_peak[seat.peak_bps] = (seat.solo_bps, seat.weight, seat.cost)
+            self.by_peak[peaks] = (seat.solo_bps, seat.weight, seat.cost)
+
+    def alone_bps(self, links: Sequence[FluidLink], now: float) -> float:
+        """Return what a flow that crosses the cell over `links`, one after the other, gets alone on the air."""
+        first, *others = (Seat(None, link, link.offered_bps(now), inf) for link in links)  # type: ignore[arg-type, attr-defined]
+        first.others = tuple(others)
+        return self._alone_bps(first, np.array([one.peak_bps for one in first.crossings]))
+
+    def _alone_bps(self, seat: Seat, peak_bps: np.ndarray) -> float:
+        alone = self.policy.weights(peak_bps, len(peak_bps))
+        if alone is None:
+            return float(self._ask(np.array([inf]), [seat])[0])
+        _, cost, budget = alone
+        return float(budget / cost.sum()) if cost.all() else 0.0
 
     def allocate(self, cap_bps: np.ndarray) -> np.ndarray:
         """Return the rates of all members; `cap_bps`: what the rest of each route lets through."""
-        seats = list(self.seats.values())
-        return self._ask(np.array([seat.peak_bps for seat in seats]), cap_bps, seats)
+        return self._ask(cap_bps, list(self.seats.values()))
 
-    def _ask(self, peak_bps: np.ndarray, cap_bps: np.ndarray, seats: list[Seat]) -> np.ndarray:
-        if self.members is None:
+    def _ask(self, cap_bps: np.ndarray, seats: list[Seat]) -> np.ndarray:
+        counts = [1 + len(seat.others) for seat in seats]
+        several = sum(counts) > len(seats)
+        crossings = [one for seat in seats for one in seat.crossings] if several else seats
+        peak_bps = np.array([one.peak_bps for one in crossings])
+        if self.members is None and not several:
             return np.asarray(self.policy.allocate(peak_bps, cap_bps), float)
+        if self.members is None:
+            owner = next(seat.flow.owner for seat in seats if seat.others)
+            raise NetworkError(f"cell {self.name!r} cannot serve {owner}, which crosses it more than once")
         names = seats[0].link.joint.traits
-        traits = {name: np.array([seat.link.joint.traits[name] for seat in seats]) for name in names}
-        return np.asarray(self.policy.allocate(peak_bps, cap_bps, self.members(**traits)), float)
+        traits = {name: np.array([one.link.joint.traits[name] for one in crossings]) for name in names}
+        if not several:
+            return np.asarray(self.policy.allocate(peak_bps, cap_bps, self.members(**traits)), float)
+        flows = np.repeat(np.arange(len(seats)), counts)
+        members = self.members(**traits, flows=flows)
+        rates = np.asarray(self.policy.allocate(peak_bps, cap_bps[flows], members), float)
+        return rates[np.append(0, np.cumsum(counts)[:-1])]
 
 
 class Cells:
@@ -146,31 +181,34 @@ class Cells:
     def join(self, flow: Flow, now: float) -> None:
         """Let a new flow into the cells that it crosses, and into the solver."""
         links = flow.course.standing.cells
-        for link in links:
-            cell = link.joint.cell
-            assert cell is not None
-            if len(links) > 1 and cell.as_resource:
-                self._switch(cell, False, now)
+        media = media_of(links)
+        if len(media) > 1:
+            for cell in media:
+                if cell.as_resource:
+                    self._switch(cell, False, now)
         for link in links:
             seat = Seat(flow, link, *link.capacity(now))
             link.capacity_bps, link.changes_at_s = seat.peak_bps, seat.until_s
             refuse_dead(seat, now)
-            joint = link.joint
-            cell = joint.cell
-            assert cell is not None
-            cell.seats[flow] = seat
-            cell.changed = True
-            cell.rate(seat)
-            seat.given_bps = seat.solo_bps
             if seat.until_s < inf:
                 self.engine.put(seat.until_s, seat)
-            if not joint.riders:
-                joint.base_s = now
-            joint.riders[flow] = None
+            link.joint.riders[flow] = False
+            medium = link.joint.cell
+            assert medium is not None
+            first = medium.seats.setdefault(flow, seat)
+            if first is not seat:
+                first.others += (seat,)
+            medium.num_crossings += 1
+            medium.changed = True
+        for cell in media:
+            seat = cell.seats[flow]
+            cell.rate(seat)
+            seat.given_bps = seat.solo_bps
         self._fresh.append(flow)
         if flow.course.standing.stale:
             self.engine.refresh(flow.course, now)
         cap, weight, cost, solo = self._terms(flow)
+        _note_alive(flow, cap > 0, now)
         self.engine.enter_cell(
             self.engine.tables,
             flow.slot,
@@ -187,21 +225,26 @@ class Cells:
 
     def leave(self, flow: Flow, now: float) -> None:
         """Note that a flow has ended."""
-        for link in flow.course.standing.cells:
+        _note_alive(flow, False, now)
+        links = flow.course.standing.cells
+        lost_s = float(self.engine.tables.aired[flow.slot]) / len(links)
+        for link in links:
             joint = link.joint
-            assert joint.cell is not None
-            del joint.cell.seats[flow]
-            joint.cell.changed = True
-            del joint.riders[flow]
+            cell = joint.cell
+            assert cell is not None
+            cell.seats.pop(flow, None)
+            cell.num_crossings -= 1
+            cell.changed = True
+            joint.riders.pop(flow, None)
             joint.past_bits += flow.bits
-            if not joint.riders:
-                joint.past_busy_s += now - joint.base_s
+            joint.past_sharing_s += lost_s
 
     def follow(self, seat: Seat, now: float) -> None:
         """A member's rate alone has changed."""
         cell = seat.link.joint.cell
         assert cell is not None
-        if cell.seats.get(seat.flow) is not seat:
+        first = cell.seats.get(seat.flow)
+        if first is None or seat not in first.crossings:
             return
         before = seat.peak_bps
         seat.peak_bps, seat.until_s = seat.link.capacity(max(now, seat.until_s))
@@ -210,7 +253,7 @@ class Cells:
         if seat.until_s < inf:
             self.engine.put(seat.until_s, seat)
         if seat.peak_bps != before:
-            cell.rate(seat)
+            cell.rate(first)
             cell.changed = True
             self._change([seat.flow], now)
 
@@ -243,7 +286,7 @@ class Cells:
 
     def _count(self, cell: FluidCell, now: float) -> bool:
         """Adapt a cell to the number of its members; return whether that changes anything."""
-        engine, number = self.engine, len(cell.seats)
+        engine, number = self.engine, cell.num_crossings
         budget = cell.budget(number)
         changed = cell.given != budget
         if changed:
@@ -288,9 +331,10 @@ class Cells:
             flow.cap_bps, course.standing.cap_bps, flow.weight * self._level(course.standing.number)
         )
         for link in course.standing.cells:
-            if link is not seat.link:
-                assert link.joint.cell is not None
-                rest_bps = min(rest_bps, link.joint.cell.seats[flow].given_bps)
+            cell = link.joint.cell
+            assert cell is not None
+            if cell is not seat.link.joint.cell:
+                rest_bps = min(rest_bps, cell.seats[flow].given_bps)
         return rest_bps
 
     def _level(self, number: int) -> float:
@@ -299,7 +343,7 @@ class Cells:
 
     def _may_be_resource(self, cell: FluidCell) -> bool:
         cell.allocations = 0
-        alone = all(len(flow.course.standing.cells) == 1 for flow in cell.seats)
+        alone = all(len(media_of(flow.course.standing.cells)) == 1 for flow in cell.seats)
         free = all(seat.given_bps < inf for seat in cell.seats.values())
         return alone and free and cell.policy.weights(np.array([1e6]), 1) is not None
 
@@ -313,7 +357,7 @@ class Cells:
             if as_resource:
                 cell.rate(seat)
         if as_resource and cell.seats:
-            cell.given = cell.budget(len(cell.seats))
+            cell.given = cell.budget(cell.num_crossings)
             self.engine.steps.set_budget(self.engine.tables, cell.at, cell.given, now)
         self._change([flow for flow in cell.seats if self.engine.entered(flow)], now)
         self.engine.solve(now)
@@ -322,9 +366,7 @@ class Cells:
         """Return cap, weight, cost and rate alone for the solver; an outage is a cap of nothing."""
         cap_bps = solo_bps = min(flow.cap_bps, flow.course.standing.cap_bps)
         weight, cost = flow.weight, 1.0
-        for link in flow.course.standing.cells:
-            cell = link.joint.cell
-            assert cell is not None
+        for cell in media_of(flow.course.standing.cells):
             seat = cell.seats[flow]
             solo_bps = min(solo_bps, seat.solo_bps)
             if not cell.as_resource:
@@ -342,6 +384,8 @@ class Cells:
             if flow.course.standing.stale:
                 engine.refresh(flow.course, now)
         terms = np.array([self._terms(flow) for flow in flows]).reshape(-1, 4)
+        for flow, cap_bps in zip(flows, terms[:, 0].tolist(), strict=True):
+            _note_alive(flow, cap_bps > 0, now)
         engine.steps.change_cell(
             engine.tables,
             np.array([flow.slot for flow in flows], np.int64),
@@ -349,6 +393,25 @@ class Cells:
             *(np.ascontiguousarray(column) for column in terms.T),
             now,
         )
+
+
+def media_of(links: Sequence[FluidLink]) -> dict[FluidCell, None]:
+    """Return the cells that links lead through, each once, in order."""
+    return dict.fromkeys(link.joint.cell for link in links if link.joint.cell is not None)
+
+
+def _note_alive(flow: Flow, alive: bool, now: float) -> None:
+    """Note on the links through cells since when, or until when, bits cross them."""
+    for link in flow.course.standing.cells:
+        joint = link.joint
+        if joint.riders.get(flow, alive) is alive:
+            continue
+        joint.riders[flow] = alive
+        joint.num_alive += 1 if alive else -1
+        if alive and joint.num_alive == 1:
+            joint.base_s = now
+        elif not alive and joint.num_alive == 0:
+            joint.past_busy_s += now - joint.base_s
 
 
 def refuse_dead(seat: Seat, now: float) -> None:

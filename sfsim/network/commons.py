@@ -38,12 +38,17 @@ class Commons:
                 link.ask(now)
                 if link.at >= 0:
                     engine.steps.set_budget(engine.tables, link.at, link.capacity_bps, now)
+        links = course.links
+        if len(set(links)) < len(links):  # a flow takes of such a link for each crossing: no part of a cap
+            for link in links:
+                if link.at < 0 and link.cell is None and links.count(link) > 1:
+                    self.share(link, now)
         inside = tuple(link for link in course.links if link.cell is not None)
         private = [link for link in course.links if link.at < 0 and link.cell is None]
         varying = tuple(link for link in private if link.changes_at_s < inf)
         cap_bps = min((link.capacity_bps for link in private if link.changes_at_s == inf), default=inf)
         followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
-        shared = tuple(sorted({link.at for link in course.links if link.at >= 0}))
+        shared = tuple(sorted(link.at for link in course.links if link.at >= 0))
         cells = (link.cell for link in inside if link.cell is not None and link.cell.as_resource)
         cell = next(cells, None)
         number = self._class_of(shared if cell is None else (cell.at, *shared), cell is not None)

@@ -25,13 +25,14 @@ class Joint:
     """What only a link has to remember that flows have shared, or that leads through a radio cell.
 
     ``traits`` are what the cell's policy wants to know, ``riders`` the flows that cross the cell over the link,
-    and ``base_s`` is since when any has. ``past_...`` is what has crossed the link while it was shared, up to
-    the last time, or through its cell.
+    each with whether it has a rate; ``num_alive`` of them do, and ``base_s`` is since when any has. ``past_...``
+    is what has crossed the link while it was shared, up to the last time, or through its cell.
     """
 
     cell: "FluidCell | None" = None
     traits: Mapping[str, Any] = field(default_factory=dict)
-    riders: "dict[Flow, None]" = field(default_factory=dict)
+    riders: "dict[Flow, bool]" = field(default_factory=dict)
+    num_alive: int = 0
     base_s: float = 0.0
     queued: bool = False  # its next change is in the engine's queue
     past_bits: float = 0.0
@@ -92,7 +93,7 @@ class FluidLink:
     @property
     def used_bps(self) -> float:
         """The rate of all flows that use it."""
-        return sum(flow.rate_bps for flow in self.flows)
+        return sum(flow.rate_bps * flow.course.links.count(self) for flow in self.flows)
 
     @property
     def flows(self) -> "list[Flow]":
@@ -114,11 +115,14 @@ class FluidLink:
         flow = self.flow
         if flow is not None:
             return bits + float(lane["base_bits"]) - flow.remaining_bits
-        return bits + sum(flow.bits - flow.remaining_bits for flow in self.joint.riders)
+        riders = self.joint.riders
+        return bits + sum(
+            (flow.bits - flow.remaining_bits) * flow.course.links.count(self) for flow in riders
+        )
 
     @property
     def busy_s(self) -> float:
-        """Seconds in which something crossed it."""
+        """Seconds in which bits crossed it."""
         tables, lane = self.engine.tables, self.engine.tables.lanes[self.lane]
         busy_s = self.joint.past_busy_s + float(lane["busy"])
         if self.at >= 0:
@@ -126,14 +130,18 @@ class FluidLink:
         now, flow = self.engine.now_s, self.flow
         if flow is not None:
             return busy_s + now - float(lane["base_s"]) - (flow.idle_s - float(lane["base_idle"]))
-        return busy_s + (now - self.joint.base_s if self.joint.riders else 0.0)
+        return busy_s + (now - self.joint.base_s if self.joint.num_alive else 0.0)
 
     @property
     def sharing_s(self) -> float:
         """Seconds that flows have lost because this link, shared with others, held them back."""
         if self.at >= 0:
             return self.joint.past_sharing_s + float(self.engine.tables.resources["sharing"][self.at])
-        return self.joint.past_sharing_s
+        aired_s = 0.0
+        for flow in self.joint.riders:  # what was lost in cells: each crossing has its part
+            crossings = flow.course.standing.cells
+            aired_s += self.engine.aired_s(flow) * crossings.count(self) / len(crossings)
+        return self.joint.past_sharing_s + aired_s
 
 
 class GivenLink(FluidLink):

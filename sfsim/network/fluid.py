@@ -253,6 +253,11 @@ class FluidEngine:
         """What an active flow has lost to others."""
         return float(self.steps.sharing(self.tables, flow.slot, self.now_s))
 
+    def aired_s(self, flow: Flow) -> float:
+        """What of that an active flow has lost in its cells."""
+        self.lost_s(flow)  # brings it up to now
+        return float(self.tables.aired[flow.slot])
+
     # What its parts ask
 
     def solve(self, now: float) -> None:

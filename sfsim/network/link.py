@@ -63,8 +63,8 @@ class LinkState:
 
     @property
     def sharing_s(self) -> float:
-        """Seconds that messages have lost because this link, shared, held them back; 0 where nobody knows."""
-        return 0.0
+        """Seconds that messages have lost because this link, shared, held them back."""
+        raise NotImplementedError
 
     def totals(self) -> tuple[float, float]:
         """Return the bits carried, by the engine's integral of rate over time, and the seconds it took."""

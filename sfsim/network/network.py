@@ -9,6 +9,7 @@ import simpy
 from sfsim.errors import NetworkError
 from sfsim.ledger import Ledger
 from sfsim.network.base import Graph, MessageNetwork, edges_of
+from sfsim.network.cells import FluidCell
 from sfsim.network.declarations import Framing, Link, framing
 from sfsim.network.delivery import Attempt, Luck
 from sfsim.network.flow import Flow
@@ -197,7 +198,8 @@ class Network(MessageNetwork[NetworkLink]):
         wire_bytes = transfer.net_bytes = num_bytes + packets * framing.overhead_bytes
         if manner.transport is not None:
             sending = self._sending(transfer, num_bytes, framing)
-            transfer.travel().rounds = manner.transport.attempts(sending)
+            trip = transfer.travel()
+            trip.packets, trip.rounds = packets, manner.transport.attempts(sending)
             self._next_round(transfer)
             return
         self._sent_bytes += wire_bytes
@@ -364,8 +366,8 @@ class Network(MessageNetwork[NetworkLink]):
         way = transfer.way
         now, back = self._env.now, self._way_back(way)
         return Path(
-            min(link.offered_bps(now) for link in way.links),
-            min(link.offered_bps(now) for link in back),
+            _alone_bps(way.links, now),
+            _alone_bps(back, now),
             way.manner.latency_s + transfer.trip.drawn_s,
             sum(link.latency_s for link in back),
         )
@@ -398,3 +400,13 @@ class Network(MessageNetwork[NetworkLink]):
         self._lost_bytes += attempt.lost_bytes
         transfer.way.wire_bytes += attempt.wire_bytes
         self._next_round(transfer)
+
+
+def _alone_bps(links: Sequence[NetworkLink], now: float) -> float:
+    """Return what a message alone on a route gets: a medium that it crosses twice serves both crossings."""
+    inside: dict[FluidCell, list[NetworkLink]] = {}
+    for link in links:
+        if link.cell is not None:
+            inside.setdefault(link.cell, []).append(link)
+    rates = [link.offered_bps(now) for link in links]
+    return min([*rates, *(cell.alone_bps(own, now) for cell, own in inside.items() if len(own) > 1)])

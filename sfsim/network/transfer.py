@@ -251,7 +251,6 @@ class Transfer(Flow, simpy.Event, Generic[LinkT]):
         """Note that a round begins."""
         trip = self.trip
         trip.retransmissions += attempt.repeated
-        trip.packets += attempt.packets
         trip.round_bytes = attempt.wire_bytes
         trip.begun_bytes += attempt.wire_bytes
 

@@ -1,9 +1,11 @@
 """What links carry over time, in intervals of equal length."""
 
+from heapq import heappush
 from typing import TYPE_CHECKING
 
 import simpy
 
+from sfsim.intervals import interval_at
 from sfsim.ledger import LinkUsageRecord
 
 if TYPE_CHECKING:
@@ -34,13 +36,15 @@ class Usage:
         if self._waiting:
             return
         self._waiting = True
-        now = float(self._env.now)
-        self._last_s = max(self._last_s, now // self._every_s * self._every_s)
-        event = simpy.Event(self._env)
+        env = self._env
+        number = interval_at(float(env.now), self._every_s)
+        self._last_s = max(self._last_s, number * self._every_s)
+        event = simpy.Event(env)
         event._ok, event._value = True, None
         event.callbacks = [self._due]
-        next_s = (now // self._every_s + 1) * self._every_s
-        self._env.schedule(event, _LAST, next_s - now)  # type: ignore[arg-type]
+        # As `schedule` does, but with the instant itself instead of a delay that is rounded twice.
+        entry = ((number + 1) * self._every_s, _LAST, next(env._eid), event)
+        heappush(env._queue, entry)  # type: ignore[misc]
 
     def note(self) -> None:
         """Write a row for every link that has carried something since the last time."""

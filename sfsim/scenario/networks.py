@@ -114,7 +114,7 @@ class NetworkTable:
     engine: Literal["fluid", "packet"] = "fluid"
     discipline: Literal["drr", "fifo"] | None = None
     store_and_forward: bool = False
-    usage_every_s: Annotated[float, Field(gt=0)] | None = None
+    usage_every_s: Annotated[float, Field(gt=1e-6)] | None = None
 
     def __post_init__(self) -> None:
         if self.framing is None:

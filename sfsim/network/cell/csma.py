@@ -24,11 +24,24 @@ _EXACT = 64  # up to here the backoff of exactly so many contenders is run, beyo
 
 
 def rates(
-    standard: str, peak_bps: np.ndarray, cap_bps: np.ndarray, down: np.ndarray, phy_bps: np.ndarray | None
+    standard: str,
+    peak_bps: np.ndarray,
+    cap_bps: np.ndarray,
+    down: np.ndarray,
+    phy_bps: np.ndarray | None,
+    flows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the goodput in bit/s of every member, shape (n,)."""
+    """Return the goodput in bit/s of every member, shape (n,).
+
+    Members with the same number in `flows`, which does not decrease, have one rate: that of the slowest.
+    """
     rate = np.zeros(len(peak_bps))
-    alive = np.flatnonzero(peak_bps > 0)
+    if flows is None:
+        alive, numbers = np.flatnonzero(peak_bps > 0), np.empty(0, np.int64)
+    else:
+        whole = np.bincount(flows, peak_bps <= 0) == 0  # nothing moves before an outage ends
+        alive = np.flatnonzero(whole[flows])
+        numbers = np.unique(flows[alive], return_inverse=True)[1].astype(np.int64)
     if not len(alive):
         return rate
     shapes = np.array(
@@ -37,8 +50,8 @@ def rates(
     is_down = down[alive]
     contenders = int((~is_down).sum() + is_down.any())
     limited = bool(np.isfinite(cap_bps[alive]).any())
-    grid = _grid(contenders, limited)
-    rate[alive] = 8 * _solve(*shapes, cap_bps[alive] / 8, is_down, grid)
+    grid = _grid(contenders, limited or flows is not None)
+    rate[alive] = 8 * _solve(*shapes, cap_bps[alive] / 8, is_down, grid, numbers)
     return rate
 
 
@@ -66,6 +79,7 @@ def _solve(
     cap: np.ndarray,
     down: np.ndarray,
     grid: np.ndarray,
+    flows: np.ndarray,
 ) -> np.ndarray:
     """Find the access rate x at which the medium is just full; return byte rates."""
     n = len(burst)
@@ -83,20 +97,21 @@ def _solve(
     most = max(most, down_most)
     if (
         np.isfinite(most)
-        and _load(most, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate) <= 1
+        and _load(most, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate, flows)
+        <= 1
     ):
         return rate
     high = 1.0 / success_s.min()
     low = 0.0
     for _ in range(100):
         x = 0.5 * (low + high)
-        if _load(x, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate) <= 1:
+        if _load(x, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate, flows) <= 1:
             low = x
         else:
             high = x
         if high - low <= 1e-13 * high:
             break
-    _load(low, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate)
+    _load(low, burst, success_s, byte_s, collision_s, cap, down, grid, order, weight, rate, flows)
     return rate
 
 
@@ -113,9 +128,22 @@ def _load(
     order: np.ndarray,
     weight: np.ndarray,
     rate: np.ndarray,
+    flows: np.ndarray,
 ) -> float:
     """Fill in the byte rates at access rate `x`; return the share of time that they keep the medium busy."""
     n = len(burst)
+    if len(flows):
+        # What one crossing of a message cannot carry, no other has to: first the way up, then both.
+        cap = cap.copy()
+        for through_fifo in (False, True):
+            if through_fifo:
+                _fifo(x, burst, cap, down, rate)
+            slowest = np.full(n, np.inf)
+            for i in range(n):
+                own = rate[i] if down[i] and through_fifo else cap[i] if down[i] else burst[i] * x
+                slowest[flows[i]] = min(slowest[flows[i]], min(cap[i], own))
+            for i in range(n):
+                cap[i] = slowest[flows[i]]
     busy = 0.0
     accesses = 0.0
     for i in range(n):

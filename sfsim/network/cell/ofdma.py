@@ -18,9 +18,21 @@ import numpy as np
 
 
 @numba.njit(cache=True)
-def share(peak: np.ndarray, cap: np.ndarray, snr: np.ndarray, limit: np.ndarray, widest: float) -> np.ndarray:
-    """Return the rates, shape (n,): the largest theta <= `widest` whose shares fit into the band."""
+def share(
+    peak: np.ndarray,
+    cap: np.ndarray,
+    snr: np.ndarray,
+    limit: np.ndarray,
+    widest: float,
+    flows: np.ndarray,
+) -> np.ndarray:
+    """Return the rates, shape (n,): the largest theta <= `widest` whose shares fit into the band.
+
+    Members with the same number in `flows`, which does not decrease, have one rate: that of the slowest.
+    """
     n = len(peak)
+    if flows[-1] < n - 1:
+        return _share_together(peak, cap, snr, limit, widest, flows)
     full = np.empty(n)
     need = np.empty(n)  # share of the band at which a member has enough
     for i in range(n):
@@ -43,6 +55,40 @@ def share(peak: np.ndarray, cap: np.ndarray, snr: np.ndarray, limit: np.ndarray,
             else _rate(peak[i], theta, snr[i], limit[i], full[i])
         )
         rate[i] = min(rate[i], cap[i])
+    return rate
+
+
+@numba.njit(cache=True)
+def _share_together(
+    peak: np.ndarray,
+    cap: np.ndarray,
+    snr: np.ndarray,
+    limit: np.ndarray,
+    widest: float,
+    flows: np.ndarray,
+) -> np.ndarray:
+    n = len(peak)
+    rate = np.empty(n)
+    low, high, theta = 0.0, widest, widest
+    for _ in range(100):
+        # Rates at theta: each member could use so much of the band, and needs less beside a slower one.
+        slowest = np.full(n, np.inf)
+        for i in range(n):
+            own = min(cap[i], _rate(peak[i], theta, snr[i], limit[i], _gain(min(snr[i], limit[i]))))
+            slowest[flows[i]] = min(slowest[flows[i]], own)
+        taken = 0.0
+        for i in range(n):
+            rate[i] = slowest[flows[i]]
+            full = _gain(min(snr[i], limit[i]))
+            if rate[i] > 0:
+                taken += min(theta, _needed(peak[i], rate[i], snr[i], limit[i], full, widest))
+        if taken <= 1 + 1e-12:
+            if theta == widest or high - low <= 1e-15 * high:
+                break
+            low = theta
+        else:
+            high = theta
+        theta = 0.5 * (low + high)
     return rate
 
 

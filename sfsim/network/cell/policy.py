@@ -4,6 +4,9 @@ All of them keep ``sum r_i / R_i <= budget`` in one form or another, where ``R_i
 alone on the air (its peak rate) and ``r_i`` what it gets. A member that can use less than its share, because
 the rest of its route lets no more through, returns the rest to the others.
 
+A message that crosses the medium more than once (half duplex, from one client to another) is a member for each
+crossing: each has its turn and takes its airtime, and all have the rate of the slowest (`Members.flows`).
+
 Most are "weight times a common level": ``r_i = min(cap_i, weight_i * level)`` with
 ``sum cost_i * r_i <= budget``. Those say `weights`, so that an engine can treat the cell as one more resource
 of its progressive filling; the others only `allocate`.
@@ -34,12 +37,20 @@ class Members:
         SNR with all power on the whole band, linear (ofdma); infinite or absent: power is no limit.
     snr_limit : float64 array, optional
         SNR per block that power control and the best modulation do not exceed, linear (ofdma).
+    flows : int64 array, optional
+        Numbers from 0 on that do not decrease; members of the same number are crossings of one message and
+        have one rate. Default: each is a message of its own.
     """
 
     down: np.ndarray | None = None
     phy_bps: np.ndarray | None = None
     snr: np.ndarray | None = None
     snr_limit: np.ndarray | None = None
+    flows: np.ndarray | None = None
+
+    def firsts(self) -> np.ndarray:
+        """Return the place of the first crossing of every message: int64, shape (messages,)."""
+        return np.flatnonzero(np.diff(np.asarray(self.flows), prepend=-1))
 
 
 NOBODY = Members()
@@ -77,7 +88,13 @@ class Policy:
         if known is None:
             raise NotImplementedError
         weight, cost, budget = known
-        return np.asarray(fill(weight, cost, np.asarray(cap_bps, float), budget))
+        caps = np.asarray(cap_bps, float)
+        if members.flows is None:
+            return np.asarray(fill(weight, cost, caps, budget))
+        firsts = members.firsts()
+        least = np.minimum.reduceat
+        rates = fill(least(weight, firsts), np.add.reduceat(cost, firsts), least(caps, firsts), budget)
+        return np.asarray(rates)[members.flows]
 
     def weights(self, peak_bps: np.ndarray, n: int) -> Weights | None:
         """Return ``(weight, cost, budget)`` when `n` members are active, or None for a policy of another
@@ -132,11 +149,20 @@ class EqualRate(Policy):
 
 @dataclass(frozen=True)
 class MaxRate(Policy):
-    """Who has the highest peak rate is served first; equals share the time."""
+    """Who has the highest peak rate is served first; equals share the time.
+
+    The peak rate of a message with several crossings is that of one crossing after the other.
+    """
 
     def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
-        rates = serve_best(np.asarray(peak_bps, float), np.asarray(cap_bps, float), self.budget)
-        return np.asarray(rates)
+        peak, caps = np.asarray(peak_bps, float), np.asarray(cap_bps, float)
+        if members.flows is None:
+            return np.asarray(serve_best(peak, caps, self.budget))
+        # What counts is the rate for the airtime of all crossings.
+        firsts = members.firsts()
+        slowest = np.minimum.reduceat(peak, firsts)
+        together = np.where(slowest > 0, 1 / np.add.reduceat(_inverse(peak), firsts), 0.0)
+        return np.asarray(serve_best(together, np.minimum.reduceat(caps, firsts), self.budget))[members.flows]
 
 
 @dataclass(frozen=True)
@@ -171,7 +197,9 @@ class Ofdma(Policy):
             snr = np.where(members.down, np.inf, snr)
         widest = 1.0 if self.sub_bands is None else 1.0 / self.sub_bands
         caps = np.asarray(cap_bps, float)
-        return np.asarray(ofdma.share(peak_bps * self.budget, caps, snr / self.gap, limit / self.gap, widest))
+        flows = np.arange(len(peak_bps)) if members.flows is None else np.asarray(members.flows)
+        peaks, snr, limit = peak_bps * self.budget, snr / self.gap, limit / self.gap
+        return np.asarray(ofdma.share(peaks, caps, snr, limit, widest, flows))
 
 
 @dataclass(frozen=True)
@@ -213,7 +241,8 @@ class Csma(Policy):
     def allocate(self, peak_bps: np.ndarray, cap_bps: np.ndarray, members: Members = NOBODY) -> np.ndarray:
         peak_bps = np.asarray(peak_bps, float)
         down = np.zeros(len(peak_bps), bool) if members.down is None else np.asarray(members.down)
-        return csma.rates(self.standard, peak_bps, np.asarray(cap_bps, float), down, members.phy_bps)
+        caps = np.asarray(cap_bps, float)
+        return csma.rates(self.standard, peak_bps, caps, down, members.phy_bps, members.flows)
 
 
 def _inverse(rate: np.ndarray) -> np.ndarray:

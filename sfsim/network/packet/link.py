@@ -7,7 +7,7 @@ from sfsim.errors import NetworkError
 from sfsim.network.declarations import Link
 from sfsim.network.link import LinkState
 from sfsim.network.packet.agenda import Agenda
-from sfsim.network.packet.packet import Packet
+from sfsim.network.packet.packet import Packet, lagging
 from sfsim.network.packet.queues import Drr, Fifo
 
 
@@ -25,6 +25,8 @@ class PacketLink(LinkState):
     forward, drop : callable
         Take a packet that stands at the end of this link, and one that this link lost.
     """
+
+    sharing_s = 0.0
 
     def __init__(
         self,
@@ -87,11 +89,14 @@ class PacketLink(LinkState):
         start_s = max(free_s, packet.ready_s)
         end_s = self._transmit(start_s, packet)
         sender, hop = packet.sender, packet.hop
-        alone_s = max(packet.alone_s, sender.alone_free_s[hop])
+        alone_s, lag_s = packet.alone_s, packet.lag_s
+        if sender.alone_free_s[hop] > alone_s:  # alone, it would have waited for those before it
+            alone_s, lag_s = sender.alone_free_s[hop], sender.free_lag_s[hop]
         # The same instant must stay the same: adding the difference would round.
         packet.alone_s = end_s if alone_s == start_s else alone_s + (end_s - start_s)
         packet.ready_s = end_s
-        sender.alone_free_s[hop] = packet.alone_s
+        packet.lag_s = lagging(lag_s, len(sender.route), hop, end_s - packet.alone_s)
+        sender.alone_free_s[hop], sender.free_lag_s[hop] = packet.alone_s, packet.lag_s
         if hop == 0:
             sender.trip.first_s = min(sender.trip.first_s, self._pieces[0][0])
         self._agenda.at(end_s, self._sent, packet)

@@ -106,5 +106,9 @@ class PacketNetwork(MessageNetwork[PacketLink]):
         packet.sender.lost(packet)
 
     def _done(self, sender: Sender, packet: Packet) -> None:
-        sender.trip.sharing_s = max(0.0, packet.ready_s - packet.alone_s)
+        lost_s = sender.trip.sharing_s = max(0.0, packet.ready_s - packet.alone_s)
+        known_s = sum(packet.lag_s)
+        if known_s > 0:  # the same, but for the rounding of times of arrival
+            for link, lag_s in zip(sender.route, packet.lag_s, strict=True):
+                link.sharing_s += lag_s * (lost_s / known_s)
         self._after(max(0.0, packet.ready_s - self._env.now), lambda: self._arrive(sender.transfer))

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from sfsim.network.packet.link import PacketLink
 
 
+Lags = tuple[float, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Packet:
     """One attempt to bring one packet of a message over; it stands at hop number `hop` since `ready_s`.
 
-    ``alone_s`` is when it would have stood there if its message had the network for itself; ``lost_at`` is
-    the hop that loses it (`ARRIVES`: none does).
+    ``alone_s`` is when it would have stood there if its message had the network for itself, and ``lag_s`` says
+    for each hop how much of the difference arose there (empty: none); ``lost_at`` is the hop that loses it
+    (`ARRIVES`: none does).
     """
 
     sender: "Sender"
@@ -31,6 +35,7 @@ class Packet:
     lost_at: int
     ready_s: float
     alone_s: float
+    lag_s: "Lags" = ()
     hop: int = 0
 
 
@@ -72,16 +77,16 @@ class Sender:
             link.declared.latency_s + drawn for link, drawn in zip(way.links, drawn_s, strict=True)
         ]
         self.latency_s = sum(self.latencies_s)
-        self.alone_free_s = [0.0] * len(
-            transfer.route
-        )  # when each link would be done with the packets before
+        hops = len(transfer.route)
+        self.alone_free_s = [0.0] * hops  # when each link would be done with the packets before
+        self.free_lag_s: list[Lags] = [()] * hops  # where the last of those had lost its time
         self._framing, self._agenda, self._emit, self._done = framing, agenda, emit, done
         self._window = window
         self._luck = _fates(luck) if luck is not None else None
         self._lost: list[dict[int, int]] = []
         self._num_bytes = transfer.outgoing.num_bytes
         self.num_packets = framing.packets(self._num_bytes)
-        self.open = self.num_packets  # packets whose fate is not known yet
+        self.open = self.trip.packets = self.num_packets  # open: packets whose fate is not known yet
 
     def start(self, now_s: float) -> None:
         """Send what may be sent at once."""
@@ -95,13 +100,12 @@ class Sender:
         """Take note that link number ``packet.hop`` lost `packet` at its ``ready_s``."""
         raise NotImplementedError
 
-    def _send(self, index: int, attempt: int, now_s: float, alone_s: float) -> None:
+    def _send(self, index: int, attempt: int, now_s: float, alone_s: float, lag_s: Lags = ()) -> None:
         framing = self._framing
         payload = min(framing.payload_bytes, self._num_bytes - index * framing.payload_bytes)
-        self.trip.packets += 1
         self.trip.retransmissions += attempt > 1
         size = payload + framing.overhead_bytes
-        self._emit(Packet(self, index, attempt, size, self._lost_at(index, attempt), now_s, alone_s))
+        self._emit(Packet(self, index, attempt, size, self._lost_at(index, attempt), now_s, alone_s, lag_s))
 
     def _lost_at(self, index: int, attempt: int) -> int:
         if self._luck is None:
@@ -174,9 +178,9 @@ class Arq(Sender):
         self._under_way -= 1
         if packet.lost_at < ARRIVES:
             self._again.append((packet.index, packet.attempt + 1))
-        self._send_more(packet.ready_s, packet.alone_s)
+        self._send_more(packet.ready_s, packet.alone_s, packet.lag_s)
 
-    def _send_more(self, now_s: float, alone_s: float) -> None:
+    def _send_more(self, now_s: float, alone_s: float, lag_s: Lags = ()) -> None:
         window = self._window(self, now_s)
         while self._under_way < window:
             if self._again:
@@ -187,7 +191,25 @@ class Arq(Sender):
             else:
                 return
             self._under_way += 1
-            self._send(index, attempt, now_s, alone_s)
+            self._send(index, attempt, now_s, alone_s, lag_s)
+
+
+def lagging(before_s: Lags, hops: int, hop: int, total_s: float) -> Lags:
+    """Return where a lag of `total_s` arose, when it was `before_s` before it came to `hop` of `hops`.
+
+    What is new arose there; what a wait for its own kind has made up for is taken from all alike.
+
+    >>> lagging((), 2, 0, 3.0), lagging((3.0, 0.0), 2, 1, 4.0), lagging((3.0, 1.0), 2, 1, 2.0)
+    ((3.0, 0.0), (3.0, 1.0), (1.5, 0.5))
+    """
+    if total_s <= 0:
+        return ()
+    lags = list(before_s) if before_s else [0.0] * hops
+    known_s = sum(lags)
+    if total_s < known_s:
+        return tuple(lag_s * (total_s / known_s) for lag_s in lags)
+    lags[hop] += total_s - known_s
+    return tuple(lags)
 
 
 def _fates(luck: Luck) -> Callable[[int, list[int]], dict[int, int]]:

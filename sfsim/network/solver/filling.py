@@ -14,7 +14,7 @@ from math import inf
 
 from numba import njit
 
-from sfsim.network.solver.members import put_capped, put_uncapped, take, threshold, two_sum
+from sfsim.network.solver.members import put_capped, put_uncapped, take, threshold, times, two_sum
 from sfsim.network.solver.state import AFTER, AT, NONE, NUM_COLD, NUM_MOVES
 
 _CLOSE = 1e-12  # a cap so near to its level may be on either side: both give the same rate
@@ -165,6 +165,12 @@ def _move(s, num_classes, now):
         if cls.length == 0:
             continue
         level = s.resources[cls.limit].level if cls.limit >= 0 else inf
+        crossings = 1
+        if cls.cell < 0 and cls.limit >= 0:
+            for place in range(cls.length):
+                if s.crossings[AT, s.scratch[1, index], place] == cls.limit:
+                    crossings = times(s, s.scratch[1, index], place)
+                    break
         while cls.low >= 0 and s.keys[cls.low, 1] < level * (1 - _CLOSE):
             flow = cls.low
             bits = take(s, flow, now)
@@ -178,7 +184,7 @@ def _move(s, num_classes, now):
             moves += 1
             # The cap it gives back raises the level of all: move no more than must.
             resource = s.resources[cls.limit]
-            weight = one.weight * one.cost if cls.cell >= 0 else one.weight
+            weight = one.weight * (one.cost if cls.cell >= 0 else crossings)
             level = (resource.limited * level + weight * threshold(one)) / (resource.limited + weight)
             resource.level = level
             resource.limited += weight

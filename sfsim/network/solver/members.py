@@ -135,12 +135,18 @@ def put_uncapped(s, flow, now, bits):
 
 
 @njit(cache=True, forceinline=True, _nrt=False)
-def note_sharing(one, bits, now):
-    """Count the time that an uncapped flow has lost to others since its mark, and set the mark anew."""
+def note_sharing(s, flow, bits, now):
+    """Count the time that a flow has lost to others since its mark, and set the mark anew.
+
+    It is uncapped, or capped below its rate alone: by a cell that was allocated as a whole.
+    """
+    one = s.flows[flow]
     if one.alone > 0:
         lost = (now - one.mark_s) - (one.mark_bits - bits) / one.alone
         if lost > _NO_TIME_S + 8e-16 * now:
             one.sharing += lost
+            if one.state == CAPPED or s.classes[one.cls].cell >= 0:
+                s.aired[flow] += lost
     one.mark_s = now
     one.mark_bits = bits
 
@@ -152,8 +158,8 @@ def take(s, flow, now):
     cls = s.classes[one.cls]
     bits = left(s, flow, now)
     if one.state == CAPPED:
-        if one.cap < one.alone:  # by a cell that was allocated as a whole
-            note_sharing(one, bits, now)
+        if one.cap < one.alone:
+            note_sharing(s, flow, bits, now)
         s.counts[CAPPED_ROOT] = remove(s.links, s.keys, FINISH, s.counts[CAPPED_ROOT], flow)
         if cls.length > 0:
             cls.high = remove(s.links, s.keys, THRESHOLD, cls.high, flow)
@@ -168,7 +174,7 @@ def take(s, flow, now):
         if one.cap == 0:
             one.idle += now - one.bits_s - cls.stopped
     elif one.state == UNCAPPED:
-        note_sharing(one, bits, now)
+        note_sharing(s, flow, bits, now)
         cls.finish = remove(s.links, s.keys, FINISH, cls.finish, flow)
         if one.cap < inf:
             cls.low = remove(s.links, s.keys, THRESHOLD, cls.low, flow)
@@ -198,6 +204,16 @@ def make_dirty(s, number):
         s.counts[NUM_DIRTY] += 1
 
 
+@njit(cache=True, forceinline=True, _nrt=False)
+def times(s, number, place):
+    """Return how often a class crosses the resource at a place of it, from that place on: they stand together."""
+    count = 1
+    at = s.crossings[AT, number, place]
+    while place + count < s.classes[number].length and s.crossings[AT, number, place + count] == at:
+        count += 1
+    return count
+
+
 @njit(cache=True, _nrt=False)
 def _open(s, number, now):
     """A class gets its first flow."""
@@ -214,13 +230,13 @@ def _open(s, number, now):
     for place in range(cls.length):
         at = s.crossings[AT, number, place]
         resource = s.resources[at]
-        if resource.num == 0:
+        if resource.num == 0 and (place == 0 or s.crossings[AT, number, place - 1] != at):
             advance_resource(s, at, now)
             resource.head = NONE
             resource.level = inf
             resource.peaks = 0.0
         if place != cls.cell:
-            cls.alone = min(cls.alone, resource.budget)
+            cls.alone = min(cls.alone, resource.budget / times(s, number, place))
         name = number * width + place
         s.crossings[AFTER, number, place] = resource.head
         s.crossings[BEFORE, number, place] = NONE
@@ -336,7 +352,8 @@ def renew_alone(s, number, now):
     cls.alone = inf
     for place in range(cls.length):
         if place != cls.cell:
-            cls.alone = min(cls.alone, s.resources[s.crossings[AT, number, place]].budget)
+            budget = s.resources[s.crossings[AT, number, place]].budget
+            cls.alone = min(cls.alone, budget / times(s, number, place))
     if cls.alone == old or cls.widest <= min(old, cls.alone):
         return
     cls.inverse = cls.inverse_err = 0.0
@@ -345,7 +362,7 @@ def renew_alone(s, number, now):
         one = s.flows[flow]
         alone = min(one.solo, cls.alone)
         if alone != one.alone and (one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone)):
-            note_sharing(one, left(s, flow, now), now)
+            note_sharing(s, flow, left(s, flow, now), now)
         if one.state == UNCAPPED and alone > 0:
             cls.inverse, cls.inverse_err = two_sum(cls.inverse, cls.inverse_err, one.weight / alone)
         one.alone = alone

@@ -135,6 +135,7 @@ class Tables(NamedTuple):
     lanes: np.ndarray
     courses: np.ndarray
     course_lanes: np.ndarray
+    aired: np.ndarray  # of what a flow has lost to others: the seconds that it lost in its cells
 
 
 def tables() -> Tables:
@@ -155,6 +156,7 @@ def tables() -> Tables:
         lanes=np.zeros(8, LANE),
         courses=np.zeros(8, COURSE),
         course_lanes=np.zeros((8, 4), np.int32),
+        aired=np.zeros(16),
     )
 
 
@@ -168,6 +170,7 @@ def more_flows(old: Tables, number: int) -> Tables:
         keys=_grown(old.keys, size),
         links=_grown(old.links, size),
         done=_grown(old.done, size),
+        aired=_grown(old.aired, size),
     )
 
 

@@ -112,17 +112,18 @@ def _step_at(at, now, tolerance, num_new):
         carray(_pointer(at[2]), (at[3], 2), np.float64),
         carray(_pointer(at[4]), (at[5], 8), np.int32),
         carray(_pointer(at[6]), (at[7],), CLASS),
-        carray(_pointer(at[8]), (3, at[28], at[29]), np.int64),
+        carray(_pointer(at[8]), (3, at[30], at[31]), np.int64),
         carray(_pointer(at[10]), (at[11],), RESOURCE),
         carray(_pointer(at[12]), (at[13],), np.int64),
         carray(_pointer(at[14]), (at[15],), np.int64),
-        carray(_pointer(at[16]), (3, at[30]), np.int64),
+        carray(_pointer(at[16]), (3, at[32]), np.int64),
         carray(_pointer(at[18]), (at[19],), np.int64),
         carray(_pointer(at[20]), (at[21],), LANE),
         carray(_pointer(at[22]), (at[23],), COURSE),
-        carray(_pointer(at[24]), (at[25], at[31]), np.int32),
+        carray(_pointer(at[24]), (at[25], at[33]), np.int32),
+        carray(_pointer(at[26]), (at[27],), np.float64),
     )
-    return step(s, now, tolerance, carray(_pointer(at[26]), (at[27],), np.int64), num_new)
+    return step(s, now, tolerance, carray(_pointer(at[28]), (at[29],), np.int64), num_new)
 
 
 @njit(cache=True, _nrt=False)
@@ -469,7 +470,7 @@ def sharing(s, flow, now):
     """Return the seconds that a flow has lost to others until now."""
     one = s.flows[flow]
     if one.state == UNCAPPED or (one.state == CAPPED and one.cap < one.alone):
-        note_sharing(one, left(s, flow, now), now)
+        note_sharing(s, flow, left(s, flow, now), now)
     return one.sharing
 
 
@@ -480,7 +481,7 @@ def enter_cell(s, flow, course, number, cap, weight, cost, solo, order, bits, no
     one.course = course
     one.cls, one.cap, one.weight, one.cost, one.solo, one.order = number, cap, weight, cost, solo, order
     one.peak = solo
-    one.sharing = one.idle = 0.0
+    one.sharing = one.idle = s.aired[flow] = 0.0
     one.first = inf
     enter(s, flow, now, bits, False)
 
