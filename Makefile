@@ -19,6 +19,7 @@ test: lint
 
 torture: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.mutations --jobs $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.kills
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from sfsim import __version__
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import Ledger
-from sfsim.results import Result, claim, first_divergence, write
+from sfsim.results import Result, first_divergence, hold, write
 from sfsim.scenario import Scenario, scenario_hash
 
 # What decides the clock and nothing else.
@@ -56,9 +56,6 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     ``sfsim.retime("runs/a", sfsim.load("scenarios/lte-cell.toml"), out="runs/a-in-a-cell")``
     """
     from sfsim import world as worlds
-    from sfsim.clock import Clock
-    from sfsim.simulation import goal_of, is_reached, play, validated
-    from sfsim.workload.recorded import RecordedWorkload
 
     started_s = perf_counter()
     result = Result(run)
@@ -68,7 +65,19 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
         root = os.environ.get("SFSIM_DATA")
         worlds.untrained(scenario, None if root is None else Path(root))
     digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
-    directory = claim(None if out is None else Path(out), scenario.name, digest)
+    with hold(None if out is None else Path(out), scenario.name, digest) as directory:
+        return _retimed(result, before, scenario, digest, directory, started_s)
+
+
+def _retimed(
+    result: Result, before: Scenario, scenario: Scenario, digest: str, directory: Path, started_s: float
+) -> Result:
+    """Let the recorded works pass on the clock of `scenario`, and write what came of it."""
+    from sfsim import world as worlds
+    from sfsim.clock import Clock
+    from sfsim.simulation import goal_of, is_reached, play, validated
+    from sfsim.workload.recorded import RecordedWorkload
+
     workload = RecordedWorkload(
         result.computations.itertuples(index=False),
         result.messages.itertuples(index=False),
@@ -87,7 +96,9 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     play(env, worlds.populate(scenario, env, ledger, network, workload, on_round), ended)
     network.finish()
     network.check_conservation()
-    notes = [f"retimed: learnt in {Path(run).name} ({result.summary['scenario_hash']}), on another network"]
+    notes = [
+        f"retimed: learnt in {result.directory.name} ({result.summary['scenario_hash']}), on another network"
+    ]
     if scenario.global_rounds < before.global_rounds:
         notes.append(
             f"retimed: the run reached its target after round {scenario.global_rounds} of {before.global_rounds}, "

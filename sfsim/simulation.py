@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from sfsim.declaration import validate
 from sfsim.errors import ConfigError, DataError, Diverged, ResultsError, SfsimError, SimulationError
 from sfsim.interruption import Interrupted
 from sfsim.ledger import EvaluationRecord
-from sfsim.results import Progress, Result, claim, first_divergence, write
+from sfsim.results import Progress, Result, first_divergence, hold, write
 from sfsim.resuming import find, open_folder
 from sfsim.scenario import Scenario, scenario_hash
 from sfsim.workload.recording import OutOfStep
@@ -54,7 +54,7 @@ def run(
     scenario : Scenario
         From `sfsim.load`.
     out : Path, optional
-        The run directory; default ``runs/NAME-<hash>``. See `sfsim.results.claim`.
+        The run directory; default ``runs/NAME-<hash>``. See `sfsim.results.hold`.
     device : str
         Torch device of the training itself, ``"cpu"`` or ``"cuda"``; simulated devices are the scenario's.
     jobs : int
@@ -180,7 +180,7 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
     goal, progress, share = goal_of(scenario), options.progress, options.checkpoint_share
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    world = folder = None
+    world, folder, held = None, None, ExitStack()
     try:
         world = worlds.build(
             scenario,
@@ -191,7 +191,7 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
             recorded=resume or share > 0,
         )
         digest = scenario_hash(scenario, world.data_fingerprint, __version__)
-        directory = claim(options.out, scenario.name, digest)
+        directory = held.enter_context(hold(options.out, scenario.name, digest))
         note = ""
         if world.recorder:
             folder, note = open_folder(
@@ -223,6 +223,7 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
     finally:
         if folder:
             folder.close()
+        held.close()
         if world is not None:
             world.workload.close()
         torch.set_num_threads(threads)

@@ -111,7 +111,7 @@ def test_the_disk_holds_one_recording_and_one_state(tmp_path: Path) -> None:
     counted(TRIAL, tmp_path / "run", TWO, go_on=True)
     folder = partial_of(tmp_path / "run") / "checkpoint"
     kinds = sorted(path.name.split("-")[0] for path in folder.iterdir())
-    assert kinds == ["checkpoint.json", "lock", "recording", "state"]
+    assert kinds == ["checkpoint.json", "recording", "state"]
 
 
 def test_a_share_of_nothing_writes_nothing_and_a_small_one_waits(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, name: str) 
 
 
 def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
-    text = f"^{tmp_path / 'run'}.partial: another process is writing this run; wait for it, or give another --out$"
+    text = f"^{tmp_path / 'run'}: another process is writing this run; wait for it, or give another --out$"
 
     def second(now: Progress) -> None:
         if now.round == 2:

@@ -8,6 +8,7 @@ Equal ledgers give byte-identical parquet files: no time stamp, host name or pat
 
 from sfsim.results.directory import CHECKPOINT, claim, partial_of, write
 from sfsim.results.divergence import LOSS_BOUND, first_divergence
+from sfsim.results.hold import hold
 from sfsim.results.progress import Progress
 from sfsim.results.result import Result, find_runs
 from sfsim.results.target import TimeToTarget, kaplan_meier_quantile, time_to
@@ -21,6 +22,7 @@ __all__ = [
     "claim",
     "find_runs",
     "first_divergence",
+    "hold",
     "kaplan_meier_quantile",
     "partial_of",
     "time_to",

@@ -100,6 +100,12 @@ def partial_of(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
+def old_of(out: Path) -> Path:
+    """Return where the old directory of a run stands while a new one takes its place."""
+    out = out.absolute()
+    return out.with_name(out.name + ".old.partial")
+
+
 def write(
     out: Path,
     ledger: Ledger,
@@ -143,9 +149,8 @@ def write(
     """
     name = str(scenario_table["name"])
     out = claim(out, name, scenario_hash).absolute()
-    partial, old = partial_of(out), out.with_name(out.name + ".old.partial")
+    partial, old = partial_of(out), old_of(out)
     try:
-        shutil.rmtree(old, ignore_errors=True)
         _clear(partial)
         partial.mkdir(parents=True, exist_ok=True)
         for table, record in _TABLES.items():
@@ -173,10 +178,10 @@ def write(
             summary["time_to_target"] = asdict(Result(partial).time_to(target))
             _write_json(partial / "summary.json", summary)
         if out.is_dir() and any(out.iterdir()):
-            out.rename(old)
+            out.rename(old)  # a kill from here on: see `hold.set_right`
         partial.rename(out)
         shutil.rmtree(out / CHECKPOINT, ignore_errors=True)  # only now can nothing be lost
-        _keep_what_is_not_ours(old, out)
+        keep_what_is_not_ours(old, out)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         _clear(partial)
@@ -195,7 +200,7 @@ def _clear(partial: Path) -> None:
         partial.rmdir()
 
 
-def _keep_what_is_not_ours(old: Path, out: Path) -> None:
+def keep_what_is_not_ours(old: Path, out: Path) -> None:
     """Carry a report, figures or a user's own files over: an equal run has not made them wrong."""
     for path in old.iterdir() if old.is_dir() else ():
         if path.name != CHECKPOINT and not (out / path.name).exists():

@@ -6,7 +6,6 @@
         checkpoint.json       which run it is, and which of the other files count: replaced in one stroke
         recording-<k>.log     all works so far: blocks of (length, CRC32, zlib of JSON rows), appended
         state-<k>.pt          a snapshot of the workload (`sfsim.workload.saving`), and payloads under way
-        lock                  held by the process that writes here
 
 A kill at any moment leaves the last ``checkpoint.json`` and the files it names; whatever else lies there is
 cleared away by the next one. So the disk holds one recording and, but for a moment, one state.
@@ -14,7 +13,6 @@ cleared away by the next one. So the disk holds one recording and, but for a mom
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -72,7 +70,7 @@ class CheckpointFolder:
     Raises
     ------
     ResultsError
-        Another process writes there; the file system refuses.
+        The file system refuses.
     """
 
     def __init__(self, folder: Path, run: dict[str, Any], go_on: bool) -> None:
@@ -81,8 +79,6 @@ class CheckpointFolder:
         self._log: IO[bytes] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / "lock").open("wb")
-            self._take_lock()
             pointer = read_pointer(folder)
             self.saved: dict[str, Any] | None = pointer["saved"] if pointer else None
             # Names that the checkpoint which lies there does not use.
@@ -138,7 +134,7 @@ class CheckpointFolder:
                 }
             )
             for path in self.folder.iterdir():
-                if path.name not in (POINTER, "lock", name, log):
+                if path.name not in (POINTER, name, log):
                     path.unlink()
             self._number += 1
         except (OSError, RuntimeError) as error:  # torch.save raises the latter
@@ -152,21 +148,9 @@ class CheckpointFolder:
             self.folder.parent.rmdir()
 
     def close(self) -> None:
-        """Let another process write here."""
+        """Close the recording."""
         if self._log is not None:
             self._log.close()
-        self._lock.close()
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise ResultsError(
-                f"{self.folder.parent}: another process is writing this run; wait for it, or give another --out"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
 
     def _append(self, rows: Rows) -> None:
         if self._log is None:

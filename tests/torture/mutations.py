@@ -113,12 +113,12 @@ def _call(arguments: list[str], damage: str, folder: Path) -> Ended:
     began = time.perf_counter()
     child = os.fork()
     if child == 0:
-        _become(arguments, said, folder)
+        become(arguments, said, folder)
     code = _wait(child)
     return Ended(damage, arguments, code, said.read_text(errors="replace"), time.perf_counter() - began)
 
 
-def _become(arguments: list[str], said: Path, folder: Path) -> None:
+def become(arguments: list[str], said: Path, folder: Path) -> None:
     """Be the command: limited in memory, its errors in a file. Does not return."""
     code = 70
     try:
