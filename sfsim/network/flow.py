@@ -168,8 +168,8 @@ class Standing(NamedTuple):
 
     ``special``: there is something to look at whenever a flow starts on it. ``number`` is the solver's class of
     flows that cross the same shared links, ``followed`` are those of them that change over time, ``varying``
-    the private ones that do, and ``cells`` the links that lead through a radio cell: neither private nor shared. ``media`` are
-    those cells, each once.
+    the private ones that do, and ``cells`` the links that lead through a radio cell: neither private nor shared.
+    ``media`` are those cells, each once.
     """
 
     stale: bool = True
