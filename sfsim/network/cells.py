@@ -181,7 +181,7 @@ class Cells:
     def join(self, flow: Flow, now: float) -> None:
         """Let a new flow into the cells that it crosses, and into the solver."""
         links = flow.course.standing.cells
-        media = media_of(links)
+        media = flow.course.standing.media
         if len(media) > 1:
             for cell in media:
                 if cell.as_resource:
@@ -195,8 +195,10 @@ class Cells:
             link.joint.riders[flow] = False
             medium = link.joint.cell
             assert medium is not None
-            first = medium.seats.setdefault(flow, seat)
-            if first is not seat:
+            first = medium.seats.get(flow)
+            if first is None:
+                medium.seats[flow] = seat
+            else:
                 first.others += (seat,)
             medium.num_crossings += 1
             medium.changed = True
@@ -227,7 +229,7 @@ class Cells:
         """Note that a flow has ended."""
         _note_alive(flow, False, now)
         links = flow.course.standing.cells
-        lost_s = float(self.engine.tables.aired[flow.slot]) / len(links)
+        lost_s = self.engine.aired[flow.slot] / len(links)
         for link in links:
             joint = link.joint
             cell = joint.cell
@@ -343,7 +345,7 @@ class Cells:
 
     def _may_be_resource(self, cell: FluidCell) -> bool:
         cell.allocations = 0
-        alone = all(len(media_of(flow.course.standing.cells)) == 1 for flow in cell.seats)
+        alone = all(len(flow.course.standing.media) == 1 for flow in cell.seats)
         free = all(seat.given_bps < inf for seat in cell.seats.values())
         return alone and free and cell.policy.weights(np.array([1e6]), 1) is not None
 
@@ -366,7 +368,7 @@ class Cells:
         """Return cap, weight, cost and rate alone for the solver; an outage is a cap of nothing."""
         cap_bps = solo_bps = min(flow.cap_bps, flow.course.standing.cap_bps)
         weight, cost = flow.weight, 1.0
-        for cell in media_of(flow.course.standing.cells):
+        for cell in flow.course.standing.media:
             seat = cell.seats[flow]
             solo_bps = min(solo_bps, seat.solo_bps)
             if not cell.as_resource:
@@ -393,11 +395,6 @@ class Cells:
             *(np.ascontiguousarray(column) for column in terms.T),
             now,
         )
-
-
-def media_of(links: Sequence[FluidLink]) -> dict[FluidCell, None]:
-    """Return the cells that links lead through, each once, in order."""
-    return dict.fromkeys(link.joint.cell for link in links if link.joint.cell is not None)
 
 
 def _note_alive(flow: Flow, alive: bool, now: float) -> None:

@@ -49,11 +49,13 @@ class Commons:
         cap_bps = min((link.capacity_bps for link in private if link.changes_at_s == inf), default=inf)
         followed = tuple(link for link in course.links if link.at >= 0 and link.changes_at_s < inf)
         shared = tuple(sorted(link.at for link in course.links if link.at >= 0))
-        cells = (link.cell for link in inside if link.cell is not None and link.cell.as_resource)
-        cell = next(cells, None)
+        media = tuple(dict.fromkeys(link.cell for link in inside if link.cell is not None))
+        cell = next((one for one in media if one.as_resource), None)
         number = self._class_of(shared if cell is None else (cell.at, *shared), cell is not None)
         special = bool(followed or varying or inside) or cap_bps == 0
-        course.standing = self._one(Standing(False, special, number, cap_bps, varying, followed, inside))
+        course.standing = self._one(
+            Standing(False, special, number, cap_bps, varying, followed, inside, media)
+        )
         engine.file_course(course, private)
 
     def tidy(self, now: float) -> None:

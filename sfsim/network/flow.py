@@ -169,6 +169,7 @@ class Standing(NamedTuple):
     ``special``: there is something to look at whenever a flow starts on it. ``number`` is the solver's class of
     flows that cross the same shared links, ``followed`` are those of them that change over time, ``varying``
     the private ones that do, and ``cells`` the links that lead through a radio cell: neither private nor shared.
+    ``media`` are those cells, each once.
     """
 
     stale: bool = True
@@ -178,6 +179,7 @@ class Standing(NamedTuple):
     varying: tuple[FluidLink, ...] = ()
     followed: tuple[FluidLink, ...] = ()
     cells: tuple[FluidLink, ...] = ()
+    media: "tuple[FluidCell, ...]" = ()
 
 
 _UNKNOWN = Standing()

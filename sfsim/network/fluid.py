@@ -256,7 +256,7 @@ class FluidEngine:
     def aired_s(self, flow: Flow) -> float:
         """What of that an active flow has lost in its cells."""
         self.lost_s(flow)  # brings it up to now
-        return float(self.tables.aired[flow.slot])
+        return float(self.aired[flow.slot])
 
     # What its parts ask
 
@@ -536,6 +536,7 @@ class FluidEngine:
         self.tables = tables
         self._counts, self._done = _view(tables.counts), _view(tables.done)
         self._rows = _view(tables.flows.view(np.uint8))
+        self.aired = _view(tables.aired)
         self._first, self._sharing = _view(tables.flows["first"]), _view(tables.flows["sharing"])
         self._addresses = self.steps.addresses(tables, self._new)
 
