@@ -10,7 +10,7 @@ import math
 import pickletools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -99,8 +99,8 @@ def _built(content: bytes) -> Any:
         del stack[at:]
         return items
 
-    for opcode, argument, _ in pickletools.genops(io.BytesIO(content)):
-        name = opcode.name
+    for opcode, operand, _ in pickletools.genops(io.BytesIO(content)):
+        name, argument = opcode.name, cast(Any, operand)
         if name in _PLAIN:
             stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}.get(name, argument))
         elif name in ("PROTO", "FRAME"):
