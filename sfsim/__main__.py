@@ -217,7 +217,7 @@ def check(
     with tables_of(file):
         world = preview(scenario, data_root)
     console.preview(world)
-    for remark in scenario.remarks():
+    for remark in (*scenario.remarks(), *world.notes):
         console.line(f"note: {remark}", "yellow")
     if graph:
         from sfsim.report.topology import draw

@@ -36,6 +36,7 @@ class Preview:
     parts: list[Row]
     raw_bytes_up: int
     raw_bytes_down: int
+    notes: tuple[str, ...] = ()
 
 
 def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
@@ -69,7 +70,7 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
                 "raw MB down / round": f"{(first + second + model_bytes) / 1e6:,.3f}",
             }
         )
-    return Preview(rows, _servers(scenario), _parts(setting), up, down)
+    return Preview(rows, _servers(scenario), _parts(setting), up, down, setting.dataset.notes)
 
 
 def _servers(scenario: Scenario) -> list[Row]:

@@ -258,7 +258,7 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
 
 def notes(scenario: Scenario, world: World) -> list[str]:
     """What a reader of the results must know: effects that were configured and never happened."""
-    lines = scenario.remarks()
+    lines = [*scenario.remarks(), *world.workload.setting.dataset.notes]
     for slot, count in world.workload.saturated().items():
         lines.append(f"codec {slot}: {count:,} {_SATURATED}")
     return lines + clock_notes(scenario, world.ledger)

@@ -16,6 +16,7 @@ from sfsim.learning.data import load_dataset
 from sfsim.learning.dataset import TEST, TRAIN, VALIDATION, Dataset, draw_roles
 from sfsim.learning.declarations import AnyDataset, Cifar10, Digits, Ham10000, ImageMaskFolder, Synthetic
 from sfsim.learning.ham10000 import read_metadata
+from sfsim.learning.mask_levels import LevelMap
 
 # ------------------------------------------------------------ splits
 
@@ -163,7 +164,7 @@ def client_folders(tmp_path: Path) -> Path:
                 write_mask(folder / f"{kind}_mask" / f"X{at}.png", (20, 15), value=101)
     for at in range(3):
         write_image(tmp_path / "HAM10K" / "mutual_img" / f"X{at}.jpg", (20, 15), at)
-        write_mask(tmp_path / "HAM10K" / "mutual_mask" / f"X{at}.png", (20, 15), value=100)
+        write_mask(tmp_path / "HAM10K" / "mutual_mask" / f"X{at}.png", (20, 15), value=0)
     return tmp_path
 
 
@@ -173,13 +174,13 @@ def test_splitfedzip_layout_brings_its_clients_and_splits(client_folders: Path) 
     assert data.client_indices is not None
     assert [len(share) for share in data.client_indices] == list(range(1, 11))  # client_10 comes last
     assert data.train.targets.float().mean() == 0.5  # 101 is above the threshold of 100
-    assert data.test.targets.sum() == 0  # 100 is not
+    assert data.test.targets.sum() == 0 and LevelMap({0: 0, 255: 1}, 100).class_of[100:102].tolist() == [0, 1]
     with pytest.raises(DataError, match=r"client_\d+: no pair of train_img.*; a larger max_pairs may help"):
         load_dataset(Ham10000(layout="splitfedzip", image_size=16, max_pairs=5), client_folders, 1)
 
 
 def test_image_mask_folder_maps_grey_to_the_nearest_level(tmp_path: Path) -> None:
-    grey = np.array([[0, 60, 70, 128], [200, 226, 250, 255]], dtype=np.uint8).repeat(4, 0).repeat(2, 1)
+    grey = np.array([[0, 64, 105, 128], [192, 226, 255, 255]], dtype=np.uint8).repeat(4, 0).repeat(2, 1)
     for at in range(5):
         write_image(tmp_path / "blasto" / f"{at}.bmp", (12, 9), at)
         Image.fromarray(grey).save(tmp_path / "blasto" / f"{at}_mask.bmp")
@@ -194,6 +195,8 @@ def test_image_mask_folder_maps_grey_to_the_nearest_level(tmp_path: Path) -> Non
     }
     spec = validate(AnyDataset, table, "a.toml, [data]")
     assert spec.num_classes == 5
+    meant = LevelMap(spec.grey_to_class).class_of
+    assert meant[[0, 32, 33, 60, 70, 128, 200, 226, 250, 255]].tolist() == [0, 0, 1, 1, 1, 2, 3, 3, 4, 4]
     data = load_dataset(spec, tmp_path, 1)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [3, 1, 1]
     assert data.train.targets[0, ::4, ::2].tolist() == [[0, 1, 1, 2], [3, 3, 4, 4]]
@@ -229,13 +232,28 @@ def test_cifar10_files_that_are_not(tmp_path: Path) -> None:
         load_dataset(Cifar10(), tmp_path, 1)
     write_batch(tmp_path / "test_batch", 4)
     for content, text in (
-        (b"no pickle", "is not a CIFAR-10 python batch"),
-        (b"", "is not a CIFAR-10 python batch .EOFError"),
-        (pickle.dumps({"data": np.zeros((2, 3071), np.uint8), "labels": [0, 0]}), "cannot reshape"),
-        (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 11]}), "labels outside 0 to 9"),
+        (b"no pickle", "not a pickle of arrays"),
+        (b"", "not a pickle of arrays"),
+        (
+            pickle.dumps({"data": np.zeros((2, 3071), np.uint8), "labels": [0, 0]}),
+            r"found \(2, 3071\), expected",
+        ),
+        (
+            pickle.dumps({"data": np.zeros((2, 3072), np.float32), "labels": [0, 0]}),
+            "found float32, expected uint8",
+        ),
+        (
+            pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 11]}),
+            "whole numbers from 0 to 9",
+        ),
+        (
+            pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [0, True]}),
+            "whole numbers from 0 to 9",
+        ),
         (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}), "2 images, but 1 labels"),
-        (pickle.dumps({"images": 1}), "KeyError"),
-        (b"cos\nsystem\n(S'true'\ntR.", "os.system is not part of a CIFAR-10 batch"),
+        (pickle.dumps({"images": 1}), "found the keys images, expected 'data'"),
+        (pickle.dumps([1]), "found a list, expected a dictionary"),
+        (pickle.dumps({"data": Path("x"), "labels": []}), "pathlib.* is no part of one"),
     ):
         (tmp_path / "data_batch_1").write_bytes(content)
         with pytest.raises(DataError, match=text):

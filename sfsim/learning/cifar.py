@@ -1,8 +1,6 @@
 """CIFAR-10 in its python version: pickles of any number of rows."""
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +8,7 @@ from sfsim.errors import DataError
 from sfsim.learning.dataset import TEST, Dataset, assemble, draw_roles
 from sfsim.learning.declarations import Cifar10
 from sfsim.learning.locate import locate
+from sfsim.learning.pickles import read_pickle
 
 _DOWNLOAD = (
     "download cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it there"
@@ -41,29 +40,20 @@ def load_cifar10(
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with path.open("rb") as file:
-            batch = _ArraysOnly(file, encoding="latin1").load()
-        inputs = np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
-        targets = np.asarray(batch["labels"], dtype=np.int64)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing: {_DOWNLOAD}") from None
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"{path} is not a CIFAR-10 python batch ({type(error).__name__}: {error})") from None
-    if len(inputs) != len(targets) or (len(targets) and not 0 <= targets.min() <= targets.max() <= 9):
-        raise DataError(
-            f"{path} holds {len(inputs)} images, but {len(targets)} labels or labels outside 0 to 9"
-        )
-    return inputs, targets
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that builds numpy arrays and nothing else: a data file must not run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return super().find_class(module, name)
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} is not part of a CIFAR-10 batch")
-        return super().find_class(module, name)
+    if not path.is_file():
+        raise DataError(f"{path} is missing: {_DOWNLOAD}")
+    batch = read_pickle(path)
+    for key in ("data", "labels"):
+        if key not in batch:
+            raise DataError(
+                f"{path}: found the keys {', '.join(batch) or 'of an empty table'}, expected {key!r}"
+            )
+    data, labels = batch["data"], batch["labels"]
+    if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
+        shape = data.shape if isinstance(data, np.ndarray) else type(data).__name__
+        raise DataError(f"{path}, 'data': found {shape}, expected an array of shape (rows, 3072)")
+    if not isinstance(labels, list) or not all(type(label) is int and 0 <= label <= 9 for label in labels):
+        raise DataError(f"{path}, 'labels': expected a list of whole numbers from 0 to 9")
+    if len(data) != len(labels):
+        raise DataError(f"{path} holds {len(data)} images, but {len(labels)} labels")
+    return data.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)

@@ -75,6 +75,8 @@ class Dataset:
         one, otherwise which fifth of the training split the share of foreground pixels falls into.
     client_indices : tuple of arrays of int64, or None
         Positions in `train` that belong to each client, where the data set has one folder per client.
+    notes : tuple of str
+        What was left out or never occurs.
     """
 
     train: Examples
@@ -86,6 +88,7 @@ class Dataset:
     fingerprint: str
     partition_labels: np.ndarray
     client_indices: tuple[np.ndarray, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def draw_roles(
@@ -128,6 +131,7 @@ def assemble(
     num_classes: int,
     labels: np.ndarray | None = None,
     clients: np.ndarray | None = None,
+    notes: Iterable[str] = (),
 ) -> Dataset:
     """Make the data set from arrays over all examples.
 
@@ -143,6 +147,8 @@ def assemble(
         What a Dirichlet partition makes unequal; by default the class or the share of foreground.
     clients : array of int64 (N,), optional
         The client of each example.
+    notes : iterable of str
+        See `Dataset`.
 
     Raises
     ------
@@ -177,6 +183,7 @@ def assemble(
         fingerprint=_fingerprint(splits.values()),
         partition_labels=labels[train].astype(np.int64),
         client_indices=client_indices,
+        notes=tuple(notes),
     )
 
 

@@ -100,7 +100,10 @@ class Ham10000:
 class ImageMaskFolder:
     """Any folder of image/mask pairs.
 
-    An image and a mask belong together when the mask's stem is the image's stem plus `mask_suffix`.
+    An image and a mask belong together when the same names stand where their patterns have wildcards, and the mask's
+    stem is the image's stem plus `mask_suffix`. What has no partner is counted in the notes; two files of one identity
+    are refused, and so is what a file does not say in plain pixels: shapes in an alpha channel, colours in a mask,
+    values beyond the range of their type. 16-bit images are scaled by 65,535.
 
     Parameters
     ----------
@@ -111,7 +114,8 @@ class ImageMaskFolder:
     mask_suffix : str
         What a mask's stem has more than its image's.
     grey_to_class : dict of int to int
-        Which class a grey level of the mask means; other levels (JPEG noise) take the nearest one.
+        Which class a grey level of the mask means; other levels (JPEG noise, smoothed edges) take the nearest one.
+        Masks whose levels mean something else (0 and 1 where 0 and 255 are declared) are refused.
     """
 
     kind: Literal["image-mask-folder"] = "image-mask-folder"

@@ -4,6 +4,7 @@ Source: Tschandl et al., doi:10.7910/DVN/DBW86T; client folders as the code of S
 reads them.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from sfsim.errors import DataError
 from sfsim.learning.dataset import TEST, TRAIN, VALIDATION, Dataset, assemble, draw_roles
 from sfsim.learning.declarations import Ham10000
-from sfsim.learning.image_folder import Pair, find_pairs, read_pairs, threshold
+from sfsim.learning.image_folder import Key, Pair, Pairs, find_pairs, read_pairs
 from sfsim.learning.locate import locate
+from sfsim.learning.mask_levels import LevelMap, never_there
 from sfsim.text import read_table
 
 _MASKS = "HAM10000_segmentations_lesion_tschandl"
@@ -39,10 +41,14 @@ def _official(
     spec: Ham10000, root: Path | None, validation_fraction: float, rng: np.random.Generator
 ) -> Dataset:
     folder = locate("HAM10000 (official layout)", spec.folder, root, _MASKS, _DOWNLOAD)
-    images = sorted(folder.glob("HAM10000_images_part_*/*"))
-    pairs = find_pairs(images, sorted((folder / _MASKS).iterdir()), "_segmentation")
-    described = read_metadata(folder)
-    pairs = [pair for pair in pairs if pair[0].stem in described]
+    images, masks = _named(folder.glob("HAM10000_images_part_*/*")), _named((folder / _MASKS).iterdir())
+    found = find_pairs(images, masks, "_segmentation")
+    described, notes = read_metadata(folder), found.notes
+    pairs = [pair for pair in found.pairs if pair[0].stem in described]
+    if unknown := len(found.pairs) - len(pairs):
+        notes.append(
+            f"data: {unknown} of {len(found.pairs)} pairs have no line in the metadata and are left out"
+        )
     if not pairs:
         raise DataError(f"{folder}: no image has a mask and a line in the metadata: {_DOWNLOAD}")
     lesions = np.array([described[image.stem][0] for image, _ in pairs])
@@ -50,11 +56,21 @@ def _official(
     if spec.max_pairs is not None and spec.max_pairs < len(pairs):
         kept = np.sort(rng.permutation(len(pairs))[: spec.max_pairs])
         pairs, lesions, diagnoses = [pairs[at] for at in kept], lesions[kept], diagnoses[kept]
-    inputs, masks = read_pairs(pairs, spec.image_size, threshold(127))
+    inputs, targets, more = read_pairs(pairs, spec.image_size, _map(127))
     # Several images show one lesion: it must not be trained and tested on.
     roles = draw_roles(lesions, spec.test_fraction, validation_fraction, rng)
     labels = np.unique(diagnoses, return_inverse=True)[1]
-    return assemble(inputs, masks, roles, spec.task, spec.num_classes, labels=labels)
+    notes += [*more, *never_there(targets, (0, 1))]
+    return assemble(inputs, targets, roles, spec.task, spec.num_classes, labels=labels, notes=notes)
+
+
+def _map(above: int) -> LevelMap:
+    return LevelMap({0: 0, 255: 1}, above)
+
+
+def _named(paths: Iterable[Path]) -> list[tuple[Key, Path]]:
+    """Pair files with their names: an image is known by its id, whichever part it lies in."""
+    return [((path.stem,), path) for path in sorted(paths) if path.is_file()]
 
 
 def read_metadata(folder: Path) -> dict[str, tuple[str, str]]:
@@ -80,11 +96,19 @@ def _client_folders(spec: Ham10000, root: Path | None) -> Dataset:
     """One client per folder: its train_* are trained on, its test_* validated on, mutual_* tested on."""
     folder = locate("HAM10000 (SplitFedZip's layout)", spec.folder, root, "client_*", _DOWNLOAD_FOLDERS)
     found: list[tuple[Pair, int, int]] = []
+    notes: list[str] = []
+
+    def pairs_of(images: str, masks: str) -> list[Pair]:
+        some = _pairs(folder / images, folder / masks)
+        notes.extend(f"{note} (in {images})" for note in some.notes)
+        return some.pairs
+
     names = sorted(folder.glob("client_*"), key=lambda path: (len(path.name), path.name))
     for client, path in enumerate(names):
         for kind, role in (("train", TRAIN), ("test", VALIDATION)):
-            found += [(pair, role, client) for pair in _pairs(path / f"{kind}_img", path / f"{kind}_mask")]
-    found += [(pair, TEST, -1) for pair in _pairs(folder / "mutual_img", folder / "mutual_mask")]
+            inside = f"{path.name}/{kind}"
+            found += [(pair, role, client) for pair in pairs_of(f"{inside}_img", f"{inside}_mask")]
+    found += [(pair, TEST, -1) for pair in pairs_of("mutual_img", "mutual_mask")]
     if spec.max_pairs is not None and spec.max_pairs < len(found):
         # Evenly over the list, so that every folder keeps its share.
         found = [found[at] for at in np.linspace(0, len(found) - 1, spec.max_pairs).round().astype(int)]
@@ -94,9 +118,10 @@ def _client_folders(spec: Ham10000, root: Path | None) -> Dataset:
         if not ((clients == client) & (roles == TRAIN)).any():
             hint = "; a larger max_pairs may help" if spec.max_pairs else ""
             raise DataError(f"{path}: no pair of train_img/X.jpg and train_mask/X.png{hint}")
-    inputs, masks = read_pairs([pair for pair, _, _ in found], spec.image_size, threshold(100))
-    return assemble(inputs, masks, roles, spec.task, spec.num_classes, clients=clients)
+    inputs, masks, more = read_pairs([pair for pair, _, _ in found], spec.image_size, _map(100))
+    notes += [*more, *never_there(masks, (0, 1))]
+    return assemble(inputs, masks, roles, spec.task, spec.num_classes, clients=clients, notes=notes)
 
 
-def _pairs(images: Path, masks: Path) -> list[Pair]:
-    return find_pairs(sorted(images.glob("*")), sorted(masks.glob("*")))
+def _pairs(images: Path, masks: Path) -> Pairs:
+    return find_pairs(_named(images.glob("*")), _named(masks.glob("*")))

@@ -1,7 +1,8 @@
-"""Pairs of an image and a mask: read them, and load any folder of them."""
+"""Pairs of an image and a mask: find them by name, and load any folder of them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -9,9 +10,20 @@ from sfsim.errors import DataError
 from sfsim.learning.dataset import Dataset, assemble, draw_roles
 from sfsim.learning.declarations import ImageMaskFolder
 from sfsim.learning.locate import locate
+from sfsim.learning.mask_levels import LevelMap, never_there
+from sfsim.learning.pictures import as_one_type, read_pair, resized
 
 Pair = tuple[Path, Path]
+Key = tuple[str, ...]
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images with their masks, and what there is to say about the files that were left out."""
+
+    pairs: list[Pair]
+    notes: list[str]
 
 
 def load_image_folder(
@@ -20,85 +32,139 @@ def load_image_folder(
     """Load a folder of pairs, split at random."""
     download = f"put images ({spec.images}) and masks ({spec.masks}) there"
     folder = locate(f"The image-mask folder {spec.path!r}", spec.path, root, spec.images, download)
-    pairs = find_pairs(sorted(folder.glob(spec.images)), sorted(folder.glob(spec.masks)), spec.mask_suffix)
+    found = find_pairs(keyed(folder, spec.images), keyed(folder, spec.masks), spec.mask_suffix)
+    pairs = found.pairs
     if not pairs:
         name = f"X{spec.mask_suffix}"
         raise DataError(f"{folder}: no image X in {spec.images} has a mask {name} in {spec.masks}")
     if spec.max_pairs is not None and spec.max_pairs < len(pairs):
         pairs = [pairs[at] for at in np.sort(rng.permutation(len(pairs))[: spec.max_pairs])]
-    inputs, masks = read_pairs(pairs, spec.image_size, grey_levels(spec.grey_to_class))
+    inputs, masks, notes = read_pairs(pairs, spec.image_size, LevelMap(spec.grey_to_class))
+    notes += never_there(masks, spec.grey_to_class.values())
     roles = draw_roles(np.arange(len(pairs)), spec.test_fraction, validation_fraction, rng)
-    return assemble(inputs, masks, roles, spec.task, spec.num_classes)
+    return assemble(inputs, masks, roles, spec.task, spec.num_classes, notes=[*found.notes, *notes])
 
 
-def find_pairs(images: Sequence[Path], masks: Sequence[Path], mask_suffix: str = "") -> list[Pair]:
-    """Pair each image X with the mask whose stem is X plus `mask_suffix`.
+def keyed(folder: Path, pattern: str) -> list[tuple[Key, Path]]:
+    """List the files that match a pattern, each with its identity: what the wildcards of the pattern stand for.
 
-    Files without a partner are left out, and no file is its own mask: `images` and `masks` may overlap.
+    Folders that the pattern names literally tell nothing apart: ``p1/images/a.png`` of ``*/images/*`` is (p1, a).
     """
-    mask_of = {path.stem: path for path in masks if path.suffix.lower() in _SUFFIXES}
+    parts = PurePath(pattern).parts
+    rows = []
+    for path in sorted(path for path in folder.glob(pattern) if path.is_file()):
+        names = list(path.relative_to(folder).with_suffix("").parts)
+        rows.append((tuple(_wild(names, parts)), path))
+    return rows
+
+
+def _wild(names: list[str], parts: Sequence[str]) -> list[str]:
+    """Return the names that stand where the pattern has a wildcard, the file's own name always among them."""
+    if "**" in parts:
+        before = parts.index("**")
+        after = len(parts) - 1 - parts[::-1].index("**")
+        tail = len(parts) - after - 1
+        middle = names[before : len(names) - tail]
+        return (
+            _wild(names[:before], parts[:before])
+            + middle
+            + _wild(names[len(names) - tail :], parts[after + 1 :])
+        )
+    last = len(parts) - 1
     return [
-        (image, mask_of[image.stem + mask_suffix])
-        for image in images
-        if image.suffix.lower() in _SUFFIXES and mask_of.get(image.stem + mask_suffix, image) != image
+        name
+        for at, (name, part) in enumerate(zip(names, parts, strict=True))
+        if at == last or any(character in part for character in "*?[")
     ]
 
 
-def grey_levels(grey_to_class: Mapping[int, int]) -> np.ndarray:
-    """Return the class of each of the 256 grey levels, uint8: that of the nearest level in the map.
+def find_pairs(
+    images: Iterable[tuple[Key, Path]], masks: Iterable[tuple[Key, Path]], mask_suffix: str = ""
+) -> Pairs:
+    """Pair each image with the mask of the same identity, whose last name has `mask_suffix` more.
 
-    Half-way between two levels the lower one counts.
+    No file is its own mask, and a mask is no image that lacks one: `images` and `masks` may overlap. Whatever is left
+    out is counted in the notes.
 
-    >>> grey_levels({0: 0, 128: 1, 255: 2})[[0, 64, 65, 129, 254]]
-    array([0, 0, 1, 1, 2], dtype=uint8)
+    Raises
+    ------
+    DataError
+        Two images or two masks have one identity; names them.
     """
-    levels = np.array(sorted(grey_to_class))
-    nearest = np.abs(np.arange(256)[:, None] - levels).argmin(axis=1)
-    return np.array([grey_to_class[int(level)] for level in levels], dtype=np.uint8)[nearest]
+    image_of, odd_images = _unique(images, "images")
+    mask_of, odd_masks = _unique(masks, "masks")
+    partners = {key: (*key[:-1], key[-1] + mask_suffix) for key in image_of}
+    pairs = {
+        key: (path, mask_of[partners[key]])
+        for key, path in image_of.items()
+        if mask_of.get(partners[key], path) != path
+    }
+    used = {mask for _, mask in pairs.values()}
+    alone = [path for key, path in image_of.items() if key not in pairs and path not in used]
+    taken = {path for path, _ in pairs.values()} | used
+    spare = [path for path in mask_of.values() if path not in taken and path not in alone]
+    notes = [
+        f"data: {len(files)} {what} left out, the first is {files[0].name!r}"
+        for files, what in (
+            (alone, "images without a mask are" if len(alone) > 1 else "image without a mask is"),
+            (spare, "masks without an image are" if len(spare) > 1 else "mask without an image is"),
+            (sorted({*odd_images, *odd_masks}), "files that are no pictures by their ending are"),
+        )
+        if files
+    ]
+    return Pairs(list(pairs.values()), notes)
 
 
-def threshold(above: int) -> np.ndarray:
-    """Return the class of each of the 256 grey levels: 1 for those greater than `above`, else 0."""
-    return (np.arange(256) > above).astype(np.uint8)
+def _unique(rows: Iterable[tuple[Key, Path]], what: str) -> tuple[dict[Key, Path], list[Path]]:
+    """Return the pictures by identity, and the files that are none."""
+    found: dict[Key, Path] = {}
+    odd = []
+    for key, path in rows:
+        if path.suffix.lower() not in _SUFFIXES:
+            odd.append(path)
+        elif found.setdefault(key, path) != path:
+            raise DataError(
+                f"{path.parent}: found two {what} {'/'.join(key)!r}, {found[key].name} and {path.name}"
+                + ("" if found[key].parent == path.parent else f" ({found[key].parent} and {path.parent})")
+                + ", expected one: a narrower pattern says which"
+            )
+    return found, odd
 
 
 def read_pairs(
-    pairs: Sequence[Pair], image_size: int, class_of_grey: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    pairs: Sequence[Pair], image_size: int, levels: LevelMap
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Decode pairs to squares of one size; images and masks may differ in size from each other.
 
     Parameters
     ----------
     pairs : sequence of (Path, Path)
-        Image and mask; either may have any PIL mode.
+        Image and mask.
     image_size : int
-        Side in pixels. Images are resized bilinearly (area-weighted when shrinking, as PIL does), masks to
-        the nearest pixel; the aspect ratio is not kept, as in SplitFedZip.
-    class_of_grey : array of uint8 (256,)
-        Class of each grey level of a mask.
+        Side in pixels; the aspect ratio is not kept, as in SplitFedZip. See `sfsim.learning.pictures.read_pair`.
+    levels : LevelMap
+        What levels of the masks mean.
 
     Returns
     -------
-    array of uint8 (N, 3, image_size, image_size), array of uint8 (N, image_size, image_size)
+    images : array (N, 3, image_size, image_size)
+        uint8, or float32 in [0, 1] where a file has more than 8 bits.
+    masks : array of uint8 (N, image_size, image_size)
+    notes : list of str
 
     Raises
     ------
     DataError
-        A file that cannot be decoded.
+        A file that cannot be decoded or does not fit, or a mask with levels that mean nothing.
     """
-    from PIL import Image
-
-    images = np.empty((len(pairs), 3, image_size, image_size), dtype=np.uint8)
-    masks = np.empty((len(pairs), image_size, image_size), dtype=np.uint8)
-
-    def decode(path: Path, mode: str, resample: Image.Resampling) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert(mode).resize((image_size, image_size), resample))
-        except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for some broken PNGs
-            raise DataError(f"{path} cannot be decoded as an image ({error})") from None
-
-    for at, (image_path, mask_path) in enumerate(pairs):
-        images[at] = decode(image_path, "RGB", Image.Resampling.BILINEAR).transpose(2, 0, 1)
-        masks[at] = class_of_grey[decode(mask_path, "L", Image.Resampling.NEAREST)]
-    return images, masks
+    images, masks = [], np.empty((len(pairs), image_size, image_size), dtype=np.uint8)
+    for at, (image, mask) in enumerate(pairs):
+        values, found, exact = read_pair(image, mask, image_size)
+        images.append(values)
+        masks[at] = resized(levels.classes(found, mask, exact), image_size)
+    inputs = as_one_type(images)
+    notes = levels.notes()
+    if inputs.dtype == np.float32 and inputs.size and inputs.max() < 1 / 8:
+        brightest = f"data: the brightest value of all images is {inputs.max():.3g} of 1"
+        notes.append(f"{brightest}: 16-bit files that use few of their levels?")
+    return inputs, masks, notes

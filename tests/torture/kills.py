@@ -51,7 +51,7 @@ def trial(
         (out / "mine.txt").write_text("mine")
     code = run(["run", str(scenario), "--out", str(out), *options], folder, luck.uniform(0, 1.1 * seconds))
     for _ in range(luck.randrange(2)):
-        if (folder / "run.partial" / "checkpoint" / "checkpoint.json").is_file():
+        if not again and (folder / "run.partial" / "checkpoint" / "checkpoint.json").is_file():
             code = run(["resume", str(out), *options], folder, luck.uniform(0, seconds))
     if code != 0:
         verb = ["run", str(scenario), "--out", str(out), "--resume"]
