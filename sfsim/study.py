@@ -78,7 +78,7 @@ def is_done(cell: Cell) -> bool:
     if not cell.out.is_dir() or not any(cell.out.iterdir()):
         return False
     if (cell.out / "summary.json").is_file() and not (cell.out / LIST).is_file():
-        # An older version's, which may have taken days; a kill leaves nothing like that.
+        # An older version's, which may have taken days: nothing that a kill could leave.
         raise ResultsError(
             f"{cell.out}: found no {LIST}, expected every file of a run; delete it to run it again, "
             "or give another --out"
@@ -92,6 +92,7 @@ def is_done(cell: Cell) -> bool:
                 f"{cell.out}: found {foreign[0]!r}, which is no part of a run; give another --out"
             ) from None
         print(f"{cell.out.name} is run again: {error}", file=sys.stderr)
+        (cell.out / "summary.json").unlink(missing_ok=True)  # killed from here on, it is no run at all
         shutil.rmtree(cell.out)
         return False
     if result.scenario != cell.load().to_table():

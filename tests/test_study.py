@@ -103,6 +103,16 @@ def test_a_damaged_run_is_run_again(tmp_path: Path, scenario: Path, damaged: str
     assert not cell.out.exists()
 
 
+def test_a_run_of_an_older_version_is_not_deleted(tmp_path: Path, scenario: Path) -> None:
+    (cell,) = cells(tmp_path, scenario, seeds=(1,))
+    finished(cell)
+    (cell.out / "checksums.json").unlink()
+    left = sorted(cell.out.iterdir())
+    with pytest.raises(ResultsError, match=r"seed1: found no checksums.json, .*; delete it to run it again"):
+        study.is_done(cell)
+    assert sorted(cell.out.iterdir()) == left
+
+
 def test_another_configuration_and_foreign_files_are_refused(tmp_path: Path, scenario: Path) -> None:
     first, second = cells(tmp_path, scenario)
     finished(first)
