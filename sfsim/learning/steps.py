@@ -106,7 +106,8 @@ def loss_gradient(output: Tensor, targets: Tensor, loss: LossName) -> tuple[floa
 class _Uncompiled:
     """An optimiser of torch without its hooks for torch's compiler, whose import takes two seconds.
 
-    The first hook that is called imports the compiler; what is inside them is called as it is. The arithmetic is torch's.
+    The first hook that is called imports the compiler; what is inside them is called as it is. The arithmetic is
+    torch's.
     """
 
     state_dict = unwrap(torch.optim.Optimizer.state_dict)
