@@ -20,6 +20,7 @@ test: lint
 torture: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.mutations --jobs $(JOBS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.kills
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.flips
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sfsim.errors import ResultsError, did_you_mean
-from sfsim.results import CHECKPOINT, partial_of
+from sfsim.results import CHECKPOINT, Result, partial_of
 from sfsim.scenario import Scenario
 from sfsim.workload.checkpoint import CheckpointFolder, read_pointer
 
@@ -29,10 +29,11 @@ def find(out: Path) -> dict[str, Any] | None:
     Raises
     ------
     ResultsError
-        There is neither a finished run nor an interrupted one.
+        There is neither a finished run nor an interrupted one, or the finished one is not whole.
     """
     out = Path(str(out).removesuffix(".partial"))
     if (out / "summary.json").is_file():
+        Result(out).verify()
         return None
     pointer = read_pointer(partial_of(out) / CHECKPOINT)
     if pointer is None:

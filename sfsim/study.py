@@ -18,6 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from sfsim.checksums import LIST
 from sfsim.errors import ConfigError, ResultsError, SfsimError
 from sfsim.interruption import Interrupted
 from sfsim.results import Result
@@ -30,6 +31,7 @@ _OURS = {
     "summary.json",
     "scenario.json",
     "environment.json",
+    LIST,
     "report.html",
     "figures",
     "predictions.npz",
@@ -75,10 +77,15 @@ def is_done(cell: Cell) -> bool:
     """
     if not cell.out.is_dir() or not any(cell.out.iterdir()):
         return False
+    if (cell.out / "summary.json").is_file() and not (cell.out / LIST).is_file():
+        # An older version's, which may have taken days; a kill leaves nothing like that.
+        raise ResultsError(
+            f"{cell.out}: found no {LIST}, expected every file of a run; delete it to run it again, "
+            "or give another --out"
+        )
     try:
         result = Result(cell.out)
-        for table in ("messages", "computations", "evaluations", "rounds"):
-            getattr(result, table)
+        result.verify()
     except ResultsError as error:
         if foreign := sorted(p.name for p in cell.out.iterdir() if not _is_ours(p)):
             raise ResultsError(

@@ -1,6 +1,5 @@
 """Runs that break off, and what two equal runs have in common."""
 
-import json
 import math
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 import sfsim
+from sfsim.checksums import unsealed
 from sfsim.results import partial_of
 from sfsim.scenario import Scenario
 from sfsim.workload.work import Work
@@ -40,10 +40,10 @@ def counted(
 
 def files(out: Path) -> dict[str, bytes]:
     """All that two equal runs have in common."""
-    names = [*out.glob("*.parquet"), out / "summary.json", out / "scenario.json"]
-    return {path.name: path.read_bytes() for path in names}
+    paths = [path for path in out.rglob("*") if path.suffix in (".parquet", ".json", ".npz", ".safetensors")]
+    return {path.name: path.read_bytes() for path in paths if path.name != "environment.json"}
 
 
 def pointer(out: Path) -> dict[str, Any]:
     """What the checkpoint of a run says about itself."""
-    return json.loads((partial_of(out) / "checkpoint" / "checkpoint.json").read_text())  # type: ignore[no-any-return]
+    return unsealed((partial_of(out) / "checkpoint" / "checkpoint.json").read_bytes())

@@ -29,6 +29,7 @@ GROUND = {
     "collector",
     "intervals",
     "names",
+    "checksums",
     "interruption",
 }
 MAY_IMPORT = {

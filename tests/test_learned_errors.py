@@ -31,10 +31,10 @@ def saved(folder: Path, codec: Ae = AE, channels: int = 16) -> Path:
 
 
 def changed(folder: Path, change) -> Path:
-    with safe_open(saved(folder), "pt") as file:
-        weights, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    """The file of a codec whose weights are others, with a checksum that fits."""
+    weights = dict(networks.build(AE, 16, (4, 4), 7).named_parameters())
     change(weights)
-    save_file(weights, folder / "a.safetensors", metadata=metadata)
+    stored.save(folder / "a.safetensors", AE, (16, 4, 4), weights, {})
     return folder / "a.safetensors"
 
 
@@ -48,6 +48,21 @@ def flattened(folder: Path) -> Path:
 
 def of_other_tensors(folder: Path) -> Path:
     return saved(folder, channels=8)
+
+
+def without_checksum(folder: Path) -> Path:
+    with safe_open(saved(folder), "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(weights, folder / "a.safetensors", metadata={"codec": "{}"})
+    return folder / "a.safetensors"
+
+
+def flipped(folder: Path) -> Path:
+    path = saved(folder)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    return path
 
 
 def damaged(folder: Path) -> Path:
@@ -109,6 +124,11 @@ def test_tensors_that_a_codec_cannot_take(case, tmp_path, capsys, monkeypatch):
     ("make", "words"),
     [
         (damaged, "found no safetensors file"),
+        (
+            flipped,
+            "found damaged weights (their checksum does not fit), expected what `sfsim codec train` wrote",
+        ),
+        (without_checksum, "found weights without a checksum, expected what `sfsim codec train` wrote"),
         (of_other_tensors, '"in_channels": 8'),
         (lacking, "found no g_a.0.bias, expected all weights of the codec"),
         (flattened, "found g_a.0.bias of shape (1,), expected (2,)"),

@@ -276,13 +276,9 @@ def test_the_command(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "no run without communication" in capsys.readouterr().err
     run_directory(tmp_path / "other")
     with pytest.raises(ResultsError, match="expected one metric"):
-        table = Result(tmp_path / "other").scenario | {
-            "batch_size": 4,
-            "data": {"kind": "digits"},
-            "codecs": {},
-        }
-        (tmp_path / "other" / "scenario.json").write_text(pd.Series(table).to_json())
-        command.tables([Result(tmp_path / "other"), Result(study / "nc-1")])
+        other = Result(tmp_path / "other")
+        other.scenario |= {"batch_size": 4, "data": {"kind": "digits"}, "codecs": {}}
+        command.tables([other, Result(study / "nc-1")])
 
 
 def options(tmp_path: Path, *more: str) -> list[splitfedzip.study.Cell]:

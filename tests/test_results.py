@@ -14,6 +14,7 @@ from sfsim.results import Result, claim, kaplan_meier_quantile, time_to, write
 
 FILES = {
     "accesses.parquet",
+    "checksums.json",
     "computations.parquet",
     "environment.json",
     "evaluations.parquet",
@@ -139,7 +140,7 @@ def test_a_write_that_fails_leaves_the_old_run(tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sfsim.results.directory._write_parquet", full)
+    monkeypatch.setattr("sfsim.results.directory.write_table", full)
     with pytest.raises(ResultsError, match=r"a: cannot be written \(No space left on device\)"):
         run_directory(tmp_path / "a")
     assert len(Result(run.directory).rounds) == 2
@@ -152,7 +153,7 @@ def test_no_run_no_result(tmp_path: Path) -> None:
     run = run_directory(tmp_path / "a")
     (run.directory / "summary.json").write_text('{"name": ')
     with pytest.raises(
-        ResultsError, match=r"summary.json: damaged \(Expecting value.*\); run the scenario again"
+        ResultsError, match=r"summary.json: damaged \(its checksum does not fit\); run the scenario again"
     ):
         Result(run.directory)
 

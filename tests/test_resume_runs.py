@@ -1,6 +1,5 @@
 """Interrupted runs: kills, targets, refusals, what stays on disk, and the command."""
 
-import json
 import math
 import os
 import random
@@ -20,6 +19,7 @@ from worlds import clients, scenario
 import sfsim
 from sfsim import simulation
 from sfsim.__main__ import main
+from sfsim.checksums import sealed
 from sfsim.device import Device
 from sfsim.errors import CodecError, ConfigError, DataError, ResultsError, SfsimError
 from sfsim.learning.declarations import Cnn, Sgd
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_program_is_refused(
     mine = held["identity"][key]
     held["identity"][key] = theirs
     file = partial_of(out) / "checkpoint" / "checkpoint.json"
-    file.write_text(json.dumps(held))
+    file.write_text(sealed(held))
     with pytest.raises(ResultsError) as caught:
         sfsim.resume(out)
     assert str(caught.value) == (
@@ -257,7 +257,7 @@ def test_results_that_cannot_be_written_leave_the_checkpoint(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory, "_write_parquet", full)
+        patch.setattr(directory, "write_table", full)
         with pytest.raises(ResultsError, match=r"run: cannot be written \(No space left on device\)$"):
             sfsim.run(TRIAL, out=tmp_path / "run", checkpoint_share=math.inf)
     assert [path.name for path in partial_of(tmp_path / "run").iterdir()] == ["checkpoint"]

@@ -6,40 +6,24 @@ import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfsim import checksums
 from sfsim.errors import ResultsError
-from sfsim.ledger import (
-    AccessRecord,
-    ComputationRecord,
-    EvaluationRecord,
-    Ledger,
-    LinkRecord,
-    LinkUsageRecord,
-    MessageRecord,
-)
+from sfsim.ledger import Ledger, MessageRecord
 from sfsim.names import folder
 from sfsim.results.result import Result
+from sfsim.results.tables import DIRECTIONS, OPTIONAL, RECORDS, columns_of, write_table
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sfsim.scenario import Target
 
-_TABLES = {
-    "messages": MessageRecord,
-    "computations": ComputationRecord,
-    "accesses": AccessRecord,
-    "evaluations": EvaluationRecord,
-    "links": LinkRecord,
-    "link_usage": LinkUsageRecord,
-}
 CHECKPOINT = "checkpoint"  # the folder in a partial directory that outlives an interrupted run
-_OPTIONAL = {"link_usage"}  # written when there is something in it
-_DIRECTIONS = {"up": "up", "down": "down"}  # peer and core messages are counted as "other"
 
 
 def claim(out: Path | None, name: str, scenario_hash: str) -> Path:
@@ -153,16 +137,15 @@ def write(
     try:
         _clear(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        for table, record in _TABLES.items():
+        for table in RECORDS:
             rows = getattr(ledger, table)
-            if not rows and table in _OPTIONAL:
+            if not rows and table in OPTIONAL:
                 continue
-            columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(record)}
-            types = {f.name: f.type for f in fields(record)}
-            _write_parquet(partial / f"{table}.parquet", columns, types)
+            types = columns_of(table)
+            columns = {name: [getattr(row, name) for row in rows] for name in types}
+            write_table(partial / f"{table}.parquet", columns, types)
         columns = _rounds(ledger)
-        types = {c: int if c == "round" or "bytes" in c else float for c in columns}
-        _write_parquet(partial / "rounds.parquet", columns, types)
+        write_table(partial / "rounds.parquet", columns, dict.fromkeys(columns, float) | columns_of("rounds"))
         if predictions:
             import numpy as np
 
@@ -170,13 +153,15 @@ def write(
         if add_files:
             add_files(partial)
         _write_json(partial / "scenario.json", scenario_table)
-        _write_json(partial / "environment.json", environment)
+        (partial / "environment.json").write_text(checksums.sealed(_finite(environment)))
         summary = {"name": name, "scenario_hash": scenario_hash, **_summary(ledger), "notes": list(notes)}
         _write_json(partial / "summary.json", summary)
+        _write_checksums(partial)
         if target is not None:
             summary["target"] = asdict(target)
             summary["time_to_target"] = asdict(Result(partial).time_to(target))
             _write_json(partial / "summary.json", summary)
+            _write_checksums(partial)
         if out.is_dir() and any(out.iterdir()):
             out.rename(old)  # a kill from here on: see `hold.set_right`
         partial.rename(out)
@@ -207,13 +192,11 @@ def keep_what_is_not_ours(old: Path, out: Path) -> None:
             path.rename(out / path.name)
 
 
-def _write_parquet(path: Path, columns: dict[str, list[Any]], types: dict[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrow = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
-    schema = pa.schema([pa.field(name, arrow[types[name]]) for name in columns])
-    pq.write_table(pa.table(columns, schema=schema), path, compression="zstd")
+def _write_checksums(partial: Path) -> None:
+    """List all that equal runs have in common; what they may differ in is sealed by itself."""
+    files = {path.relative_to(partial) for path in partial.rglob("*") if path.is_file()}
+    names = {file.as_posix() for file in files if file.parts[0] != CHECKPOINT}
+    checksums.write_list(partial, names - {checksums.LIST, "environment.json"})
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
@@ -248,12 +231,17 @@ def _rounds(ledger: Ledger) -> dict[str, list[Any]]:
     columns |= {name: [row.get(name) for row in rows.values()] for name in names}
     arrived = sorted((m for m in ledger.messages if m.delivered), key=lambda m: m.delivered_s)
     for size in ("payload_bytes", "wire_bytes"):
-        for direction in ("up", "down", "other"):
-            mine = [m for m in arrived if _DIRECTIONS.get(m.direction, "other") == direction]
+        for direction in DIRECTIONS:
+            mine = [m for m in arrived if _direction(m) == direction]
             when = [m.delivered_s for m in mine]
             total = list(accumulate((getattr(m, size) for m in mine), initial=0))
             columns[f"{size}_{direction}"] = [total[bisect_right(when, time)] for time in columns["time_s"]]
     return columns
+
+
+def _direction(message: MessageRecord) -> str:
+    """Up, down, or other: peer and core messages."""
+    return message.direction if message.direction in DIRECTIONS else "other"
 
 
 def _summary(ledger: Ledger) -> dict[str, Any]:
@@ -269,13 +257,9 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
         "evaluations": len({(e.round, e.time_s) for e in ledger.evaluations if not e.client}),
         "messages": len(messages),
         "payload_bytes": {
-            d: sum(m.payload_bytes for m in messages if _DIRECTIONS.get(m.direction, "other") == d)
-            for d in ("up", "down", "other")
+            d: sum(m.payload_bytes for m in messages if _direction(m) == d) for d in DIRECTIONS
         },
-        "wire_bytes": {
-            d: sum(m.wire_bytes for m in messages if _DIRECTIONS.get(m.direction, "other") == d)
-            for d in ("up", "down", "other")
-        },
+        "wire_bytes": {d: sum(m.wire_bytes for m in messages if _direction(m) == d) for d in DIRECTIONS},
         "joules": sum(c.joules for c in ledger.computations),
         "target": None,
         "time_to_target": None,

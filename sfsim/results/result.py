@@ -1,15 +1,19 @@
 """Result: a finished run, read lazily from its directory."""
 
-import json
+import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from sfsim import checksums
+from sfsim.checksums import Damaged
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.results.divergence import first_divergence
+from sfsim.results.tables import OPTIONAL, RECORDS, read_table
 from sfsim.results.target import TimeToTarget, time_to
 
 if TYPE_CHECKING:
@@ -19,8 +23,26 @@ if TYPE_CHECKING:
     from sfsim.scenario import Target
 
 
+# What `summary.json` holds, and of which kind it is.
+_SUMMARY: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "scenario_hash": (str,),
+    "end_s": (int, float),
+    "messages": (int,),
+    "payload_bytes": (dict,),
+    "wire_bytes": (dict,),
+    "target": (dict, type(None)),
+    "notes": (list,),
+}
+_AGAIN = "run the scenario again"
+_Made = TypeVar("_Made")
+_TARGET = ("metric", "value", "hold", "relative_to")
+
+
 class Result:
     """A finished run, read lazily from its directory.
+
+    Whatever is read is compared with its checksum before it is used.
 
     Parameters
     ----------
@@ -30,13 +52,15 @@ class Result:
     Raises
     ------
     ResultsError
-        `directory` is no run directory.
+        `directory` is no run directory; here and later: a file is missing, is not what the run has written, or
+        was written by another version of sfsim.
     """
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
-        self.summary: dict[str, Any] = self._read_json("summary.json")
-        self.scenario: dict[str, Any] = self._read_json("scenario.json")
+        self._checksums = self._read_list()
+        self.summary: dict[str, Any] = self._read("summary.json", _summary)
+        self.scenario: dict[str, Any] = self._read("scenario.json", checksums.parsed)
 
     def __repr__(self) -> str:
         return f"Result({str(self.directory)!r})"
@@ -59,42 +83,43 @@ class Result:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, wall-clock seconds and host facts."""
-        return self._read_json("environment.json")
+        with self._reading("environment.json") as path:
+            return checksums.unsealed(path.read_bytes())
 
     @cached_property
     def messages(self) -> "pd.DataFrame":
         """One row per message (`sfsim.ledger.MessageRecord`)."""
-        return self._read("messages")
+        return self._table("messages")
 
     @cached_property
     def computations(self) -> "pd.DataFrame":
         """One row per phase of a computation, or of a wait (`sfsim.ledger.ComputationRecord`)."""
-        return self._read("computations")
+        return self._table("computations")
 
     @cached_property
     def accesses(self) -> "pd.DataFrame":
         """One row per access to a shared object, in order (`sfsim.ledger.AccessRecord`)."""
-        return self._read("accesses")
+        return self._table("accesses")
 
     @cached_property
     def evaluations(self) -> "pd.DataFrame":
         """One row per measured number (`sfsim.ledger.EvaluationRecord`)."""
-        return self._read("evaluations")
+        return self._table("evaluations")
 
     @cached_property
     def links(self) -> "pd.DataFrame":
         """One row per directed link (`sfsim.ledger.LinkRecord`)."""
-        return self._read("links")
+        return self._table("links")
 
     @cached_property
     def link_usage(self) -> "pd.DataFrame":
         """One row per link and interval (`sfsim.ledger.LinkUsageRecord`); `network.usage_every_s` asks for it."""
-        return self._read("link_usage")
+        return self._table("link_usage")
 
     @cached_property
     def rounds(self) -> "pd.DataFrame":
         """One row per evaluation of the global model: when, every metric, and the bytes until then."""
-        return self._read("rounds")
+        return self._table("rounds")
 
     @cached_property
     def predictions(self) -> "dict[str, np.ndarray]":
@@ -102,18 +127,26 @@ class Result:
 
         ``inputs`` (N, C, H, W), ``targets`` and ``predictions`` (N,) or (N, H, W), the latter uint8.
         """
-        import numpy as np
-
-        path = self.directory / "predictions.npz"
-        try:
-            with np.load(path) as arrays:
-                return dict(arrays)
-        except FileNotFoundError:
+        if (kept := "predictions.npz") not in self._checksums:
             raise ResultsError(
                 f"{self.directory}: kept no predictions, expected a run with evaluation.keep_predictions above 0"
-            ) from None
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ResultsError(f"{path}: cannot be read ({error})") from None
+            )
+        return self._read(kept, _arrays)
+
+    def verify(self) -> None:
+        """Compare every file of the run with its checksum; a report and files of other people's are not the run's.
+
+        Raises
+        ------
+        ResultsError
+            The first that is missing or damaged.
+        """
+        for name in self._checksums:
+            self._read(name, len)
+        for table in (*RECORDS, "rounds"):
+            if table not in OPTIONAL:
+                self._read(f"{table}.parquet", len)
+        _ = self.environment
 
     @property
     def metric(self) -> str:
@@ -177,25 +210,66 @@ class Result:
             raise ResultsError(f"{self.directory}: found no measurement of {metric!r}, only of: {known}")
         return rows.sort_values("time_s", kind="stable")
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_list(self) -> dict[str, str]:
+        if not (self.directory / "summary.json").is_file():
+            raise ResultsError(
+                f"{self.directory}: found no run, expected a run directory (with summary.json)"
+            )
+        with self._reading(checksums.LIST) as path:
+            files = checksums.unsealed(path.read_bytes()).get("files")
+            if not isinstance(files, dict):
+                raise Damaged("found no 'files'")
+            return files
+
+    def _table(self, table: str) -> "pd.DataFrame":
+        name = f"{table}.parquet"
+        if table in OPTIONAL and name not in self._checksums:
+            raise ResultsError(f"{self.directory}: found no {name}, expected a run that recorded it")
+        return self._read(name, lambda content: read_table(content, table))
+
+    def _read(self, name: str, make: Callable[[bytes], _Made]) -> _Made:
+        """Make something of a file of the run, if it is what the run has written."""
+        with self._reading(name) as path:
+            if name not in self._checksums:
+                raise Damaged(f"{checksums.LIST} does not name it")
+            return make(checksums.read(path, self._checksums[name]))
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
         path = self.directory / name
         try:
-            return dict(json.loads(path.read_text()))
+            yield path
         except (FileNotFoundError, NotADirectoryError):
             raise ResultsError(
-                f"{self.directory}: found no run, expected a run directory (with {name})"
+                f"{self.directory}: found no {name}, expected every file of a run; {_AGAIN}"
             ) from None
-        except (OSError, ValueError, TypeError) as error:
-            raise ResultsError(f"{path}: damaged ({error}); run the scenario again") from None
+        except (OSError, Damaged) as error:
+            raise ResultsError(f"{path}: damaged ({error}); {_AGAIN}") from None
 
-    def _read(self, table: str) -> "pd.DataFrame":
-        import pyarrow.parquet as pq
 
-        path = self.directory / f"{table}.parquet"
-        try:
-            return pq.read_table(path).to_pandas()
-        except (OSError, ValueError) as error:
-            raise ResultsError(f"{path}: cannot be read ({error})") from None
+def _summary(content: bytes) -> dict[str, Any]:
+    summary = checksums.parsed(content)
+    for key, kinds in _SUMMARY.items():
+        if key not in summary:
+            raise Damaged(f"found no {key!r}")
+        if not isinstance(summary[key], kinds):
+            raise Damaged(
+                f"found {key} = {summary[key]!r}, expected {' or '.join(k.__name__ for k in kinds)}"
+            )
+    for key in _TARGET if summary["target"] else ():
+        if key not in summary["target"]:
+            raise Damaged(f"found no {key!r} of its target")
+    return summary
+
+
+def _arrays(content: bytes) -> "dict[str, np.ndarray]":
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(content)) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise Damaged(str(error)) from None
 
 
 def find_runs(paths: Sequence[Path]) -> list[Result]:

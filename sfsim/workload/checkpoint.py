@@ -3,9 +3,10 @@
 ::
 
     DIR.partial/checkpoint/
-        checkpoint.json       which run it is, and which of the other files count: replaced in one stroke
+        checkpoint.json       which run it is, and which of the other files count: replaced in one stroke; sealed
         recording-<k>.log     all works so far: blocks of (length, CRC32, zlib of JSON rows), appended
-        state-<k>.pt          a snapshot of the workload (`sfsim.workload.saving`), and payloads under way
+        state-<k>.pt          a snapshot of the workload (`sfsim.workload.saving`), and payloads under way; its
+                              checksum is in checkpoint.json (`sfsim.checksums`)
 
 A kill at any moment leaves the last ``checkpoint.json`` and the files it names; whatever else lies there is
 cleared away by the next one. So the disk holds one recording and, but for a moment, one state.
@@ -23,11 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from sfsim import checksums
 from sfsim.errors import ResultsError
 from sfsim.workload.saving import read_state, write_state
 
 POINTER = "checkpoint.json"
-FORMAT = 2
+FORMAT = 3
 _BLOCK = struct.Struct("<II")
 
 Rows = list[list[Any]]
@@ -42,11 +44,10 @@ def read_pointer(folder: Path) -> dict[str, Any] | None:
         It is damaged, or of another version.
     """
     try:
-        pointer = json.loads((folder / POINTER).read_text())
-        if pointer["format"] != FORMAT:
-            raise ResultsError(
-                f"{folder}: found a checkpoint of format {pointer['format']}, expected {FORMAT}"
-            )
+        content = (folder / POINTER).read_bytes()
+        if (found := checksums.parsed(content)["format"]) != FORMAT:
+            raise ResultsError(f"{folder}: found a checkpoint of format {found}, expected {FORMAT}")
+        pointer = checksums.unsealed(content)
         return {**pointer, "identity": dict(pointer["identity"]), "saved": pointer["saved"]}
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -98,6 +99,8 @@ class CheckpointFolder:
             with (self.folder / name).open("rb") as log:
                 while left > 0:
                     length, checksum = _BLOCK.unpack(log.read(_BLOCK.size))
+                    if length > left - _BLOCK.size:
+                        raise ValueError("a block is longer than what is left")
                     block = log.read(length)
                     if zlib.crc32(block) != checksum:
                         raise ValueError("the checksum of a block does not fit")
@@ -111,7 +114,7 @@ class CheckpointFolder:
         assert self.saved is not None
         name = self.saved["state"]
         try:
-            return read_state(self.folder / name)
+            return read_state(checksums.read(self.folder / name, self.saved["state_sha256"]))
         except Exception as error:  # torch raises many kinds of them
             raise _damaged(self.folder, name, error) from None
 
@@ -131,6 +134,7 @@ class CheckpointFolder:
                     "recording": log,
                     "recording_bytes": self._log.tell(),
                     "state": name,
+                    "state_sha256": checksums.of_file(self.folder / name),
                 }
             )
             for path in self.folder.iterdir():
@@ -169,7 +173,7 @@ class CheckpointFolder:
 
     def _point_to(self, saved: dict[str, Any] | None) -> None:
         new = self.folder / "new.json"
-        new.write_text(json.dumps({**self._run, "saved": saved}, indent=1) + "\n")
+        new.write_text(checksums.sealed({**self._run, "saved": saved}))
         if saved is not None:
             _sync(new)
         new.replace(self.folder / POINTER)

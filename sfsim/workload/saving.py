@@ -15,6 +15,7 @@ work is running and no client is between the forward and the backward of a minib
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,11 +41,11 @@ def write_state(path: Path, state: Any) -> None:
     torch.save(_packed(state), path)
 
 
-def read_state(path: Path) -> Any:
-    """Read a snapshot: tensors come back to where they were."""
+def read_state(content: bytes) -> Any:
+    """Return the snapshot in the bytes of a file: tensors come back to where they were."""
     import torch
 
-    return _unpacked(torch.load(path, weights_only=True))
+    return _unpacked(torch.load(io.BytesIO(content), weights_only=True))
 
 
 def _packed(value: Any) -> Any:

@@ -118,14 +118,14 @@ def _call(arguments: list[str], damage: str, folder: Path) -> Ended:
     return Ended(damage, arguments, code, said.read_text(errors="replace"), time.perf_counter() - began)
 
 
-def become(arguments: list[str], said: Path, folder: Path) -> None:
-    """Be the command: limited in memory, its errors in a file. Does not return."""
+def become(arguments: list[str], said: Path, folder: Path, printed: Path = Path(os.devnull)) -> None:
+    """Be the command: limited in memory, its errors in a file, its output in another. Does not return."""
     code = 70
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
         os.chdir(folder)
-        out, null = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), os.open(os.devnull, os.O_RDWR)
-        for descriptor, where in ((0, null), (1, null), (2, out)):
+        null, create = os.open(os.devnull, os.O_RDWR), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        for descriptor, where in ((0, null), (1, os.open(printed, create)), (2, os.open(said, create))):
             os.dup2(where, descriptor)
         from sfsim.__main__ import main
 
@@ -139,6 +139,7 @@ def become(arguments: list[str], said: Path, folder: Path) -> None:
 
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 

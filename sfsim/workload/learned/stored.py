@@ -1,7 +1,12 @@
-"""Trained codec weights in a file: safetensors that name their network, so that foreign ones are refused."""
+"""Trained codec weights in a file: safetensors that name their network and carry their checksum.
+
+So foreign ones, and damaged ones, are refused: such a file travels alone (`sfsim.checksums` for all others). Its
+metadata are one entry: safetensors writes several in another order each time, and equal weights are equal bytes.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +18,9 @@ if TYPE_CHECKING:
     from sfsim.codec import Learned
     from sfsim.workload.learned.networks import Trainee
     from sfsim.workload.replica import State
+
+_ENTRY = "sfsim"
+_EXPECTED = "what `sfsim codec train` wrote"
 
 
 def save(
@@ -30,9 +38,10 @@ def save(
     from safetensors.torch import save_file
 
     channels, height, width = tensor_shape
-    network = _network(codec, channels, codec.stages_for(height, width))
+    described = {"codec": _network(codec, channels, codec.stages_for(height, width)), **about}
     weights = {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
-    save_file(weights, file, metadata={"codec": network, **about})
+    described["sha256"] = _checksum(weights, described)
+    save_file(weights, file, metadata={_ENTRY: json.dumps(described)})
 
 
 def load(file: Path, trainee: Trainee) -> None:
@@ -41,17 +50,22 @@ def load(file: Path, trainee: Trainee) -> None:
     Raises
     ------
     ConfigError
-        When the file is no safetensors file, or holds weights of another network.
+        When the file is no safetensors file, is damaged, or holds weights of another network.
     """
     from safetensors import SafetensorError, safe_open
 
     place = f"weights {file.name}"
     try:
         with safe_open(file, framework="pt") as opened:
-            found = (opened.metadata() or {}).get("codec", "no codec")
+            described = json.loads((opened.metadata() or {}).get(_ENTRY, "{}"))
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(place, f"no safetensors file ({error})", "what `sfsim codec train` wrote") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ConfigError(place, f"no safetensors file ({error})", _EXPECTED) from None
+    if not isinstance(described, dict) or not {"codec", "sha256"} <= described.keys():
+        raise ConfigError(place, "weights without a checksum", _EXPECTED)
+    if described.pop("sha256") != _checksum(weights, described):
+        raise ConfigError(place, "damaged weights (their checksum does not fit)", _EXPECTED)
+    found = described["codec"]
     wanted = _network(trainee.declaration, trainee.in_channels, trainee.stages)
     if found != wanted:
         raise ConfigError(place, found, wanted)
@@ -62,6 +76,16 @@ def load(file: Path, trainee: Trainee) -> None:
             shape = tuple(weights[name].shape)
             raise ConfigError(place, f"{name} of shape {shape}", str(tuple(weight.shape)))
     load_weights(trainee, weights)
+
+
+def _checksum(weights: State, described: dict[str, str]) -> str:
+    """The checksum of all that a reader is told: names, types, shapes and bytes of the weights, and what they are."""
+    digest = hashlib.sha256(json.dumps(described).encode())
+    for name in sorted(weights):
+        weight = weights[name]
+        digest.update(json.dumps([name, str(weight.dtype), list(weight.shape)]).encode())
+        digest.update(weight.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _network(declared: Learned, in_channels: int, stages: int) -> str:
