@@ -234,7 +234,7 @@ def check(
 def warm() -> None:
     """Compile what usual runs need, once per installation (about a minute); the first run then starts at once."""
     from sfsim import console
-    from sfsim.compiling import warm as compile_all
+    from sfsim.warming import warm as compile_all
 
     compile_all(console.line)
 
