@@ -15,7 +15,7 @@ def symbol_s(spreading_factor: int) -> float:
 
 
 def low_data_rate(spreading_factor: int) -> bool:
-    """Return whether the low-data-rate optimisation is on, as symbols of more than 16 ms need it: two bits less each."""
+    """Return whether symbols last more than 16 ms, which asks for the optimisation: two bits less in each."""
     return symbol_s(spreading_factor) > 0.016
 
 
