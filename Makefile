@@ -37,4 +37,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "sfsim needs Python 3.11 or 3.12 (make PYTHON=/path/to/python)" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/sfsim warm
 	touch $@

@@ -231,6 +231,15 @@ def check(
 
 
 @app.command()
+def warm() -> None:
+    """Compile what usual runs need, once per installation (about a minute); the first run then starts at once."""
+    from sfsim import console
+    from sfsim.warming import warm as compile_all
+
+    compile_all(console.line)
+
+
+@app.command()
 def schema(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default="stdout", help="Write it here.")

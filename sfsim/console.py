@@ -98,13 +98,18 @@ def rows(title: str, content: Sequence[Mapping[str, object]]) -> None:
         table(Table(title, tuple(content[0]), lines, frozenset(numbers)))
 
 
+_MOST_CLIENTS = 40  # that are listed
+
+
 def _is_number(cell: str) -> bool:
     return cell.replace(",", "").replace(".", "").isdigit()
 
 
 def preview(world: "Preview") -> None:
     """Print what a scenario describes."""
-    rows("Clients", world.clients)
+    rows("Clients", world.clients[:_MOST_CLIENTS])
+    if (more := len(world.clients) - _MOST_CLIENTS) > 0:
+        line(f"... and {more:,} clients more")
     rows("Servers", world.servers)
     rows("Model", world.parts)
     up, down = world.raw_bytes_up, world.raw_bytes_down

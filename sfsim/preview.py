@@ -49,9 +49,10 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
     """
     setting = worlds.untrained(scenario, data_root)
     rows, up, down = [], 0, 0
+    first_name = next(iter(setting.clients))
+    model_bytes = ModelSlot(scenario.codecs.client_model_up, setting.clients[first_name].state()).raw_bytes
     for row in client_rows(scenario):
         name = row["client"]
-        model_bytes = ModelSlot(scenario.codecs.client_model_up, setting.clients[name].state()).raw_bytes
         sizes = [len(batch) for _, batch in setting.batches(name, 1)]
         first = sum(setting.prices.numel_after("front_end", size) for size in sizes) * FLOAT_BYTES
         second = (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfsim import __version__, interruption
 from sfsim.collector import patient_collector
+from sfsim.compiling import WORDS, announced
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, DataError, Diverged, ResultsError, SfsimError, SimulationError
 from sfsim.interruption import Interrupted
@@ -181,6 +182,9 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     world, folder, held = None, None, ExitStack()
+    if progress:
+        show = progress
+        held.enter_context(announced(lambda: show(Progress(0, scenario.global_rounds, 0.0, note=WORDS))))
     try:
         world = worlds.build(
             scenario,

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from sfsim.errors import DataError, SfsimError, did_you_mean
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+MAX_BYTES = 1 << 30
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?", re.ASCII)
@@ -32,7 +34,7 @@ def read_text(path: Path, expected: str = "a text file", error: type[SfsimError]
         Raised with one text that names the file.
     """
     try:
-        return decoded(path.read_bytes())
+        return decoded(content_of(path))
     except (FileNotFoundError, NotADirectoryError):
         siblings = (file.name for file in path.parent.iterdir()) if path.parent.is_dir() else ()
         hint = did_you_mean(path.name, siblings)
@@ -42,6 +44,18 @@ def read_text(path: Path, expected: str = "a text file", error: type[SfsimError]
         raise error(f"{path}: not a readable text file ({found}), expected {expected}") from None
     except ValueError as refusal:
         raise error(f"{path}: not a readable text file ({refusal}), expected {expected}") from None
+
+
+def content_of(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a regular file; raises OSError for pipes and devices, which may never end, and large ones."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(
+        status.st_mode
+    ):  # a folder has an error of its own
+        raise OSError("a pipe or a device, expected a regular file")
+    if status.st_size > most:
+        raise OSError(f"{status.st_size:,} bytes, expected at most {most:,}")
+    return path.read_bytes()
 
 
 def decoded(content: bytes) -> str:

@@ -18,16 +18,21 @@ class Constant(Channel):
     ----------
     rate_bps : float
         Wire rate in bit/s; 0 is a link that is down for ever.
+    duty_cycle : float
+        Share of the time in which a device may send, where a law of access says so: after a frame of T s it is silent
+        for T * (1 / duty_cycle - 1). The rate offered is the mean over both, ``rate_bps * duty_cycle``.
     """
 
     kind: Literal["constant"] = "constant"
     rate_bps: Annotated[float, Field(ge=0)]
+    duty_cycle: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def words(self) -> str:
-        return f"{self.rate_bps / 1e6:g} Mbit/s"
+        limited = "" if self.duty_cycle == 1 else f", {self.duty_cycle:.3g} of the time"
+        return f"{self.rate_bps / 1e6:g} Mbit/s{limited}"
 
     def _realise(self, seed: int, name: str) -> Realisation:
-        return ConstantRealisation(self.rate_bps)
+        return ConstantRealisation(self.rate_bps * self.duty_cycle)
 
 
 class ConstantRealisation(Realisation):

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from sfsim.declaration.complaint import Loc, Origin, locate, misfit, translate
 from sfsim.declaration.hints import of_name
 from sfsim.errors import ConfigError, did_you_mean
-from sfsim.text import decoded
+from sfsim.text import content_of, decoded
 
 __all__ = [
     "Loc",
@@ -30,6 +30,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_MAX_TOML_BYTES = 1 << 24
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -69,7 +70,7 @@ def read_toml(path: Path, kind: Any = None) -> dict[str, Any]:
     Of a file that is to hold the declaration `kind`, and is named by a bare word, the catalogue knows the likely one.
     """
     try:
-        return tomllib.loads(decoded(path.read_bytes()))
+        return tomllib.loads(decoded(content_of(path, _MAX_TOML_BYTES)))
     except (FileNotFoundError, NotADirectoryError):
         error = no_such_file(path, str(path), "a TOML file")
         if kind is not None and path.name == str(path) and (hint := of_name(path.stem, kind, Path(), False)):
@@ -82,6 +83,8 @@ def read_toml(path: Path, kind: Any = None) -> dict[str, Any]:
             else f"a file that cannot be read ({refusal})"
         )
         raise ConfigError(str(path), found, "a TOML file") from None
+    except RecursionError:
+        raise ConfigError(str(path), "tables or lists nested too deeply", "a TOML file") from None
     except ValueError as refusal:
         raise ConfigError(str(path), f"text that is not TOML ({refusal})", "a TOML file") from None
 

@@ -1,9 +1,10 @@
 """A chain of named stages: the shape every model has here, so that it can be cut between any two stages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward
 
 
 class Stage(nn.Module):
@@ -96,3 +97,15 @@ class Part(nn.Module):
 
 
 Chain = Part
+
+
+def run_backward(outputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Do what ``torch.autograd.backward(outputs, gradients)`` does, for gradients of the outputs' shapes.
+
+    torch compares those shapes by its symbolic mathematics, whose import takes a second.
+    """
+    for output, gradient in zip(outputs, gradients, strict=True):
+        assert output.shape == gradient.shape, (output.shape, gradient.shape)
+    _engine_run_backward(
+        tuple(outputs), tuple(gradients), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )

@@ -1,7 +1,8 @@
 """What training costs: operations, memory traffic and operators of a part, counted on shapes and never timed.
 
-A part is run once on tensors without data (torch's meta device), forward and backward, while every operator
-that torch starts is written down:
+A part is run once, forward and backward, while every operator that torch starts is written down. It is run on
+tensors without data (torch's meta device), or on zeros where the part is small and both count alike: torch's
+formulas for shapes import its symbolic mathematics and its compiler, three seconds in all.
 
 * ``flops``: torch's own formulas (`torch.utils.flop_counter`) for convolutions, transposed convolutions and
   matrix products and their backwards; a multiply-add counts as two. Element-wise operators, BatchNorm,
@@ -20,6 +21,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from typing import Any
 
 import torch
@@ -29,11 +31,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from sfsim.cost import Cost
-from sfsim.learning.chain import Part
+from sfsim.learning.chain import Part, run_backward
 from sfsim.learning.declarations import AnyOptimiser, LossName, Sgd
 from sfsim.learning.losses import loss_function
 
 Shape = tuple[int, ...]
+
+_SMALL_INPUT, _SMALL_WEIGHTS = 2**16, 2**20  # numbers; a part below both runs in milliseconds
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,12 @@ def count(
     input_gradient : bool
         Whether the backward gives the gradient at the input; False for a front end, whose input is data.
     """
-    shadow = _shadow(part).train(training)
+    shapes = skips_shapes or {}
+    small = training and _is_small(part, [input_shape, *shapes.values()])
+    shadow = (copy.deepcopy(part) if small else _shadow(part)).train(training)
     weights = {_storage(tensor) for tensor in (*shadow.parameters(), *shadow.buffers())}
-    x = _empty(input_shape, dtype, training and input_gradient)
-    skips = {name: _empty(shape, dtype, training) for name, shape in (skips_shapes or {}).items()}
+    x = _zeros(input_shape, dtype, training and input_gradient, small)
+    skips = {name: _zeros(shape, dtype, training, small) for name, shape in shapes.items()}
     kept = {_storage(x): x.nbytes}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -109,9 +115,9 @@ def count(
         for output in outputs:
             keep(output)
         if training:
-            gradients = [torch.empty_like(output) for output in outputs]
+            gradients = [torch.zeros_like(output) for output in outputs]
             with backward:
-                torch.autograd.backward(outputs, gradients)
+                run_backward(outputs, gradients)
     return PartCost(
         forward=forward.cost(),
         backward=backward.cost(),
@@ -124,8 +130,9 @@ def count(
 @cache
 def loss_cost(loss: LossName, output_shape: Shape, dtype: torch.dtype = torch.float32) -> Cost:
     """Count the loss of logits (N, C, ...) with int64 targets (N, ...), forward and backward."""
-    logits = _empty(output_shape, dtype, True)
-    targets = _empty((output_shape[0], *output_shape[2:]), torch.int64, False)
+    small = loss == "cross-entropy" and prod(output_shape) <= _SMALL_INPUT
+    logits = _zeros(output_shape, dtype, True, small)
+    targets = _zeros((output_shape[0], *output_shape[2:]), torch.int64, False, small)
     counter = _Counter()
     with counter, torch.enable_grad():
         loss_function(loss)(logits, targets).backward()
@@ -214,6 +221,11 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         self._flops = self._bytes = self._launches = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Answer torch, which would import its compiler (two seconds) to keep it away from this class."""
+        return False
+
     def cost(self) -> Cost:
         return Cost(flops=self._flops, bytes_touched=self._bytes, launches=self._launches)
 
@@ -258,8 +270,21 @@ def _shadow(part: nn.Module) -> nn.Module:
     return copy.deepcopy(part, memo)
 
 
-def _empty(shape: Shape, dtype: torch.dtype, requires_grad: bool) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device="meta", requires_grad=requires_grad)
+def _is_small(part: nn.Module, shapes: Sequence[Shape]) -> bool:
+    """Say whether a part is one of the models' own, on the CPU, and run in less time than torch's shapes take."""
+    weights = list(part.parameters())
+    return (
+        isinstance(part, Part)
+        and all(weight.device.type == "cpu" for weight in weights)
+        and sum(weight.numel() for weight in weights) <= _SMALL_WEIGHTS
+        and sum(map(prod, shapes)) <= _SMALL_INPUT
+    )
+
+
+def _zeros(shape: Shape, dtype: torch.dtype, requires_grad: bool, real: bool) -> Tensor:
+    """Return zeros, or a tensor that has a shape only."""
+    device = "cpu" if real else "meta"
+    return torch.zeros(shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def _storage(tensor: Tensor) -> int:

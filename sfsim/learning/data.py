@@ -1,10 +1,13 @@
 """Load the data set that a scenario declares."""
 
+import gzip
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from sfsim import seeds
+from sfsim.errors import DataError
 from sfsim.learning.cifar import load_cifar10
 from sfsim.learning.dataset import Dataset, Examples, assemble, draw_roles
 from sfsim.learning.declarations import AnyDataset, Cifar10, Digits, Ham10000, ImageMaskFolder
@@ -54,9 +57,25 @@ def load_dataset(spec: AnyDataset, root: Path | None, seed: int, validation_frac
 
 
 def _digits(spec: Digits, validation_fraction: float, rng: np.random.Generator) -> Dataset:
-    from sklearn.datasets import load_digits  # only here: importing scikit-learn takes a second
-
-    images, targets = load_digits(return_X_y=True)
+    table = _digits_table()
+    images, targets = table[:, :-1], table[:, -1]
     inputs = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
     roles = draw_roles(np.arange(len(inputs)), spec.test_fraction, validation_fraction, rng)
     return assemble(inputs, targets.astype(np.int64), roles, spec.task, spec.num_classes)
+
+
+def _digits_table() -> np.ndarray:
+    """Return scikit-learn's digits, shape (1797, 65): 64 grey levels of 0 to 16 and the digit, float64.
+
+    The file is read, not scikit-learn imported: that takes seconds.
+    """
+    found = find_spec("sklearn")
+    folders = found.submodule_search_locations if found else None
+    file = Path(folders[0] if folders else "sklearn") / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(file, "rt", encoding="ascii") as lines:
+            return np.loadtxt(lines, delimiter=",")
+    except OSError as error:
+        raise DataError(
+            f"{file}: found no digits ({error}), expected those that scikit-learn comes with"
+        ) from None

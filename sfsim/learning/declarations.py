@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from sfsim.declaration import declaration
+from sfsim.declaration import declaration, misfit
 
 Task = Literal["classification", "segmentation"]
 LossName = Literal["cross-entropy", "dice"]
@@ -139,6 +139,9 @@ class ImageMaskFolder:
         return max(self.grey_to_class.values()) + 1
 
 
+MAX_SYNTHETIC_BYTES = 8 << 30
+
+
 @declaration
 class Synthetic:
     """Invented images, drawn by seed: noisy class patterns, or bright ellipses with their masks."""
@@ -151,6 +154,15 @@ class Synthetic:
     in_channels: Positive = 1
     num_classes: Annotated[int, Field(ge=2)] = 4
     noise: Annotated[float, Field(ge=0)] = 0.3
+
+    def __post_init__(self) -> None:
+        # While they are drawn, numbers are float64.
+        num_bytes = 8 * (self.num_train + self.num_test) * self.in_channels * self.image_size**2
+        if num_bytes > MAX_SYNTHETIC_BYTES:
+            found = f"{self.num_train + self.num_test:,} images that take {num_bytes / 2**30:,.1f} GiB"
+            raise misfit(
+                "num_train", found, f"at most {MAX_SYNTHETIC_BYTES >> 30} GiB (fewer or smaller ones)"
+            )
 
 
 AnyDataset = Annotated[

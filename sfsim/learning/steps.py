@@ -8,11 +8,13 @@ same way as in one graph.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from inspect import unwrap
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sfsim.learning.chain import Part
+from sfsim.learning.chain import Part, run_backward
 from sfsim.learning.declarations import AnyOptimiser, LossName, Sgd
 from sfsim.learning.losses import loss_function
 
@@ -80,7 +82,7 @@ def backward(
     """
     given = skip_gradients or {}
     outputs = [fwd.y, *(fwd.skips_out[name] for name in given)]
-    torch.autograd.backward(outputs, [gradient, *given.values()])
+    run_backward(outputs, [gradient, *given.values()])
     return fwd.x.grad, {name: _gradient(skip) for name, skip in fwd.skips.items()}
 
 
@@ -101,18 +103,39 @@ def loss_gradient(output: Tensor, targets: Tensor, loss: LossName) -> tuple[floa
     return value.item(), _gradient(leaf)
 
 
+class _Uncompiled:
+    """An optimiser of torch without its hooks for torch's compiler, whose import takes two seconds.
+
+    The first hook that is called imports the compiler; what is inside them is called as it is. The arithmetic is
+    torch's.
+    """
+
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+
+
+class _SGD(_Uncompiled, torch.optim.SGD):
+    step: Any = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+
+class _Adam(_Uncompiled, torch.optim.Adam):
+    step: Any = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
 def make_optimiser(spec: AnyOptimiser, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Return torch's optimiser for a declaration; call `zero_grad`, one or more `backward`, `step`."""
     # One tensor after another (foreach=False): the same arithmetic on every device and version.
     if isinstance(spec, Sgd):
-        return torch.optim.SGD(
+        return _SGD(
             parameters,
             lr=spec.learning_rate,
             momentum=spec.momentum,
             weight_decay=spec.weight_decay,
             foreach=False,
         )
-    return torch.optim.Adam(
+    return _Adam(
         parameters,
         lr=spec.learning_rate,
         betas=spec.betas,

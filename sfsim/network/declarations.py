@@ -7,6 +7,7 @@ from pydantic import Field
 from sfsim.channel import AnyChannel, AnyLatency, AnyLoss
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import ConfigError, did_you_mean
+from sfsim.network import lora
 from sfsim.network.transport import AnyTransport
 
 
@@ -139,6 +140,35 @@ FRAMINGS = {
             payload_bytes=1448,
             overhead_bytes=59,
             source="TCP 32 with timestamps, IPv4 20, PDCP 2 (TS 36.323), RLC 2 (36.322), MAC 3 (36.321)",
+        ),
+        Framing(
+            name="ip",
+            payload_bytes=1472,
+            overhead_bytes=28,
+            source="UDP 8, IPv4 20: a packet of 1,500 bytes, as one delivery opportunity of Mahimahi carries",
+        ),
+        Framing(
+            name="tcp-ip",
+            payload_bytes=1448,
+            overhead_bytes=52,
+            source="TCP 32 with timestamps, IPv4 20: a packet of 1,500 bytes, as one opportunity of Mahimahi carries",
+        ),
+        Framing(
+            name="nb-iot",
+            payload_bytes=118,
+            overhead_bytes=7,
+            source="a transport block of 1,000 bits (TS 36.213, NPUSCH, Release 13): MAC 2, RLC 2, and 3 for its share "
+            "of PDCP 1, UDP 8 and IPv4 20 (estimated: ten blocks a datagram)",
+        ),
+        *(
+            Framing(
+                name=f"lorawan-sf{factor}",
+                payload_bytes=lora.MAX_PAYLOAD_BYTES[factor],
+                overhead_bytes=lora.overhead_bytes(factor),
+                source="LoRaWAN 13, and preamble, header, CRC and padding of LoRa as bytes at the symbols' rate "
+                "(SX1276, 4.1.1.7), EU868",
+            )
+            for factor in lora.MAX_PAYLOAD_BYTES
         ),
     )
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -212,7 +213,7 @@ class ClientGroup:
         if self.nodes is not None and len(self.nodes) != self.count:
             raise misfit("nodes", f"{len(self.nodes)} nodes", f"one for each of the {self.count} clients")
 
-    @property
+    @cached_property
     def client_names(self) -> tuple[str, ...]:
         """The names of the clients."""
         return (

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,7 +157,7 @@ class Scenario:
         """Two cuts: the client holds the front end and the back end, and the labels stay with it."""
         return len(self.cut_layers) == 2
 
-    @property
+    @cached_property
     def client_names(self) -> tuple[str, ...]:
         """The names of all clients, in order."""
         return tuple(name for group in self.clients for name in group.client_names)
@@ -166,7 +167,7 @@ class Scenario:
         """How many clients take part in a global round: `client_fraction` of them, halves rounded up."""
         return max(1, int(self.client_fraction * len(self.client_names) + 0.5))
 
-    @property
+    @cached_property
     def groups(self) -> dict[str, ClientGroup]:
         """The group of each client."""
         return {name: group for group in self.clients for name in group.client_names}

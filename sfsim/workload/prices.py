@@ -34,6 +34,7 @@ class Prices:
         self._parts, self._example_shape, self._loss = parts, example_shape, loss
         self._losses: dict[int, Cost] = {}
         self._taken: dict[tuple[str, int], tuple[Shape, dict[str, Shape]]] = {}
+        self._memories: dict[tuple[str, int, AnyOptimiser], int] = {}
         self._known: dict[int, dict[str, PartCost]] = {}
 
     def of(self, part: str, batch: int) -> PartCost:
@@ -41,8 +42,9 @@ class Prices:
         return self._of_batch(batch)[part]
 
     def shape_after(self, part: str, batch: int) -> Shape:
-        """Shape of what a part puts out."""
-        return self._of_batch(batch)[part].output_shape
+        """Shape of what a part puts out: examples do not touch each other, so any batch tells that of all."""
+        known = next(iter(self._known.values())) if self._known else self._of_batch(batch)
+        return (batch, *known[part].output_shape[1:])
 
     def numel_after(self, part: str, batch: int) -> int:
         """Numbers in what a part puts out."""
@@ -61,9 +63,12 @@ class Prices:
 
     def memory_bytes(self, part: str, batch: int, optimiser: AnyOptimiser) -> int:
         """What training a part needs at one time: weights, gradients, optimiser state, activations."""
-        self._of_batch(batch)
-        shape, skips = self._taken[part, batch]
-        return memory_bytes(self._parts[part], shape, optimiser, skips_shapes=skips)
+        if (part, batch, optimiser) not in self._memories:
+            self._of_batch(batch)
+            shape, skips = self._taken[part, batch]
+            needed = memory_bytes(self._parts[part], shape, optimiser, skips_shapes=skips)
+            self._memories[part, batch, optimiser] = needed
+        return self._memories[part, batch, optimiser]
 
     def _of_batch(self, batch: int) -> dict[str, PartCost]:
         if batch not in self._known:

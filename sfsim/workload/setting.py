@@ -48,6 +48,8 @@ class Setting:
         Threads.
     device : torch.device
         Where tensors live.
+    is_trained : bool
+        Whether anything will be trained; otherwise all clients share one replica, for whoever only looks.
     """
 
     scenario: Scenario
@@ -56,6 +58,7 @@ class Setting:
     one_server_model: bool
     jobs: int
     device: torch.device
+    is_trained: bool = True
     clients: dict[str, Replica] = field(init=False)
     servers: dict[str, Replica] = field(init=False)
     losses: dict[tuple[int, str], list[tuple[float, int]]] = field(init=False, default_factory=dict)
@@ -77,9 +80,12 @@ class Setting:
         client_parts = {name: part for name, part in self.named.items() if name != "server_side"}
         server_parts = {"server_side": parts.server_side}
         names = list(self.shards)
-        self.clients = {name: Replica(copy.deepcopy(client_parts), scenario.optimiser) for name in names}
+        if self.is_trained:
+            self.clients = {name: Replica(copy.deepcopy(client_parts), scenario.optimiser) for name in names}
+        else:
+            self.clients = dict.fromkeys(names, Replica(client_parts, scenario.optimiser))
         server_optimiser = scenario.server_optimiser or scenario.optimiser
-        if self.one_server_model:
+        if self.one_server_model or not self.is_trained:
             shared = Replica(copy.deepcopy(server_parts), server_optimiser)
             self.servers = dict.fromkeys(names, shared)
         else:
