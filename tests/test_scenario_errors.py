@@ -261,7 +261,8 @@ CASES = {
         "[main_server]",
         '[network]\nframing = "tcp"\n[main_server]',
         "a.toml, [network] framing: found 'tcp', expected one of none, tcp-ipv4, udp-ipv4, tcp-ipv4-ethernet, "
-        "udp-ipv4-ethernet, udp-ipv4-wifi, lte-like",
+        "udp-ipv4-ethernet, udp-ipv4-wifi, lte-like, ip, tcp-ip, nb-iot, lorawan-sf7, lorawan-sf8, lorawan-sf9, "
+        "lorawan-sf10, lorawan-sf11, lorawan-sf12. Did you mean 'tcp-ip'?",
     ),
     "link that is down for ever": (
         UPLINK,

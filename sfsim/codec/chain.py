@@ -45,6 +45,7 @@ class Chain(Codec):
 
     Examples
     --------
+    >>> from sfsim.codec import Cast
     >>> Chain(stages=(Cast(dtype="float16"), Zstd(level=19))).name
     'fp16+zstd19'
     """

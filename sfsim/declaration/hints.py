@@ -68,7 +68,11 @@ def of_key(key: str, value: Any, parent: type | None, root: Any) -> tuple[str, s
     """
     known = list(keys(parent)) if parent else []
     hint = _unit(key, value, known) or _elsewhere(key, parent, root) or did_you_mean(key, known)
-    if not hint and (close := closest(key, [name for cls in classes(root) for name in keys(cls)])):
+    if (
+        not hint
+        and parent not in classes(root)
+        and (close := closest(key, [name for cls in classes(root) for name in keys(cls)]))
+    ):
         hint = f"Did you mean {close!r}? {_ABOVE}"
     return "a key of this table" if hint else f"one of {', '.join(known)}", hint
 
@@ -136,7 +140,7 @@ def _fitting(kind: Any, folder: Path) -> Iterator[Path]:
 def _elsewhere(key: str, parent: type | None, root: Any) -> str | None:
     """Return where a key that this table does not have would be right: further in, at the top, anywhere."""
     places = _nearest(parent, key) if parent else []
-    if not places and any(key in keys(cls) for cls in classes(root)):
+    if not places and parent not in classes(root) and any(key in keys(cls) for cls in classes(root)):
         return _ABOVE
     places = places or [place for cls in classes(root) for place in _nearest(cls, key)]
     return f"Did you mean {' or '.join(places[:3])}?" if places else None
