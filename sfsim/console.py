@@ -112,6 +112,10 @@ def preview(world: "Preview") -> None:
         line(f"... and {more:,} clients more")
     rows("Servers", world.servers)
     rows("Model", world.parts)
+    rows("Channels", world.channels)
+    rows("Messages of a global round", world.kinds)
+    if world.round_words:
+        line(world.round_words)
     up, down = world.raw_bytes_up, world.raw_bytes_down
     line(f"raw bytes per global round, float32 and without labels: {up:,} up, {down:,} down")
 

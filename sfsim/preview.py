@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfsim import world as worlds
-from sfsim.scenario.summary import client_rows, link_words
+from sfsim.codec import Learned
+from sfsim.network.declarations import Link
+from sfsim.scenario.cells import access
+from sfsim.scenario.networks import Star
+from sfsim.scenario.summary import client_rows, link_rates, link_words, rate_words
 from sfsim.workload.coding import FLOAT_BYTES
 from sfsim.workload.exchange import ModelSlot
 from sfsim.workload.setting import Setting
@@ -26,6 +30,12 @@ class Preview:
     ----------
     clients, servers, parts : list of dict of str to str
         One row per client, server, part of the model; keys are column titles.
+    kinds : tuple of dict
+        What a round sends, by kind: messages, raw bytes, and bytes by the codec's formula where it has one.
+    channels : tuple of dict
+        Mean and smallest rate of each different channel over a minute.
+    round_words : str
+        How long a global round takes, estimated; empty where links are shared or parties stand in a graph.
     raw_bytes_up, raw_bytes_down : int
         What all clients together would send and receive in one global round, uncompressed (float32, without
         labels and framing).
@@ -37,6 +47,9 @@ class Preview:
     raw_bytes_up: int
     raw_bytes_down: int
     notes: tuple[str, ...] = ()
+    kinds: tuple[Row, ...] = ()
+    channels: tuple[Row, ...] = ()
+    round_words: str = ""
 
 
 def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
@@ -71,7 +84,112 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
                 "raw MB down / round": f"{(first + second + model_bytes) / 1e6:,.3f}",
             }
         )
-    return Preview(rows, _servers(scenario), _parts(setting), up, down, setting.dataset.notes)
+    kinds, times = _messages(scenario, setting, model_bytes)
+    return Preview(
+        rows,
+        _servers(scenario),
+        _parts(setting),
+        up,
+        down,
+        setting.dataset.notes,
+        kinds,
+        _channels(scenario),
+        _round_words(times),
+    )
+
+
+def _messages(
+    scenario: Scenario, setting: Setting, model_bytes: int
+) -> tuple[tuple[Row, ...], dict[str, float]]:
+    """Return what one global round of all clients sends, by kind, and each client's seconds on its own links.
+
+    Bytes are those of the formulas of codecs, without labels, frames, repeats and computation; learned ones count raw.
+    """
+    codecs = scenario.codecs
+    slots = [("smashed data", "smashed_up", "front_end", 0), ("gradient", "gradient_down", "front_end", 1)]
+    if setting.u_shaped:
+        slots += [
+            ("smashed data", "smashed_down", "server_side", 1),
+            ("gradient", "gradient_up", "server_side", 0),
+        ]
+    totals: dict[tuple[str, str], list[float]] = {}
+    times: dict[str, float] = {}
+    rates: dict[Link, float] = {}
+    formulas: dict[tuple[str, int], float] = {}
+
+    def count(kind: str, side: int, messages: int, raw: float, sent: float) -> None:
+        total = totals.setdefault((kind, ("up", "down")[side]), [0, 0, 0])
+        for at, value in enumerate((messages, raw, sent)):
+            total[at] += value
+
+    for name in setting.shards:
+        sizes = [len(batch) for _, batch in setting.batches(name, 1)]
+        sent = [float(model_bytes), float(model_bytes)]
+        for kind, slot, part, side in slots:
+            raw = 0.0
+            for size in sizes:
+                numel = setting.prices.numel_after(part, size)
+                raw += FLOAT_BYTES * numel
+                if (slot, numel) not in formulas:
+                    codec = getattr(codecs, slot)
+                    plain = codec is not None and not isinstance(codec, Learned)
+                    formulas[slot, numel] = codec.estimate_bits(numel) / 8 if plain else FLOAT_BYTES * numel
+                sent[side] += formulas[slot, numel]
+            encoded = sum(formulas[slot, setting.prices.numel_after(part, size)] for size in sizes)
+            count(kind, side, len(sizes), raw, encoded)
+        for side in (0, 1):
+            count("client model", side, 1, model_bytes, model_bytes)
+        ways = access(scenario, name)
+        if ways is not None and all(way.cell is None for way in ways) and isinstance(scenario.topology, Star):
+            for way in ways:
+                if way.link not in rates:
+                    rates[way.link] = link_rates(way.link, scenario.seeds.network, name)[0]
+            both = zip(ways, sent, strict=True)
+            seconds = sum(8 * num_bytes / rates[way.link] for way, num_bytes in both if rates[way.link])
+            crossings = sum(len(sizes) for slot in slots) + 2
+            times[name] = seconds + crossings * (ways[0].link.latency_s + ways[1].link.latency_s) / 2
+    rows = tuple(
+        {
+            "kind": kind,
+            "direction": direction,
+            "messages": f"{messages:,.0f}",
+            "raw MB": f"{raw / 1e6:,.3f}",
+            "MB by formula": f"{sent / 1e6:,.3f}",
+        }
+        for (kind, direction), (messages, raw, sent) in totals.items()
+    )
+    return rows, times
+
+
+def _round_words(times: dict[str, float]) -> str:
+    if not times:
+        return ""
+    slowest = max(times, key=lambda name: times[name])
+    return (
+        f"a round takes about {times[slowest]:.3g} simulated s on the links of {slowest!r}, the slowest "
+        "(estimated: mean rates, formula sizes, nothing shared, lost or computed)"
+    )
+
+
+def _channels(scenario: Scenario) -> tuple[Row, ...]:
+    """Return mean and smallest rate of each different channel of clients and servers, over a minute."""
+    found: dict[Link, str] = {}
+    owners = [(group.name, group) for group in scenario.clients] + [("main server", scenario.main_server)]
+    for name, owner in owners:
+        for side, link in (("up", owner.uplink), ("down", owner.downlink)):
+            if link is not None and link.channel is not None:
+                found.setdefault(link, f"{name} {side}")
+    rows = []
+    for link, name in found.items():
+        mean_bps, least_bps = link_rates(link, scenario.seeds.network, name)
+        rows.append(
+            {
+                "channel": name,
+                "mean rate": rate_words(float(f"{mean_bps:.3g}")),
+                "smallest rate": rate_words(float(f"{least_bps:.3g}")),
+            }
+        )
+    return tuple(rows)
 
 
 def _servers(scenario: Scenario) -> list[Row]:

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "workload": {"learning", "codec", "scenario", "network"},
     "splitfed": {"network", "workload", "device", "scenario"},
     "scenario": {"learning", "codec", "channel", "network", "device"},
-    "preview": {"world", "scenario", "workload"},
+    "preview": {"world", "scenario", "workload", "codec", "network"},
     "world": {"scenario", "splitfed", "network", "workload", "device", "learning", "codec"},
     "results": {"scenario"},
     "report": {"results"},

@@ -149,12 +149,19 @@ def edge_words(graph: "nx.DiGraph[str]", source: str, destination: str, seed: in
     link: Link = edge["link"]
     if edge.get("cell") is None:
         return link_words(link)
-    rate_bps = inf if link.rate_bps is None else link.rate_bps
-    if link.channel is not None:
-        ends_s, rates_bps = pieces(link.channel.realise(seed, f"{source}->{destination}"), _MEAN_OVER_S)
-        lengths_s = np.diff(ends_s, prepend=0.0)
-        rate_bps = float(np.minimum(rates_bps, rate_bps) @ lengths_s / _MEAN_OVER_S)
-    return f"{rate_words(float(f'{link.efficiency * rate_bps:.3g}'))}, {link.latency_s * 1e3:g} ms"
+    mean_bps, _ = link_rates(link, seed, f"{source}->{destination}")
+    return f"{rate_words(float(f'{mean_bps:.3g}'))}, {link.latency_s * 1e3:g} ms"
+
+
+def link_rates(link: Link, seed: int, name: str) -> tuple[float, float]:
+    """Return mean and smallest rate of a link called `name` over its first minute, bit/s."""
+    cap_bps = inf if link.rate_bps is None else link.rate_bps
+    if link.channel is None:
+        return link.efficiency * cap_bps, link.efficiency * cap_bps
+    ends_s, rates_bps = pieces(link.channel.realise(seed, name), _MEAN_OVER_S)
+    offered_bps = link.efficiency * np.minimum(rates_bps, cap_bps)
+    lengths_s = np.diff(ends_s, prepend=0.0)
+    return float(offered_bps @ lengths_s / _MEAN_OVER_S), float(offered_bps.min())
 
 
 def rate_words(rate_bps: float) -> str:
