@@ -154,9 +154,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    import torch  # once, before the processes divide
+    import torch  # all of these once, before the processes divide
 
-    import sfsim.simulation  # noqa: F401
+    import sfsim.report.page
+    import sfsim.retiming
+    import sfsim.simulation
+    import sfsim.workload.learned.updates  # noqa: F401
 
     torch.set_num_threads(1)
     luck, counts = random.Random(asked.seed), Counter[str]()
