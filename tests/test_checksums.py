@@ -129,6 +129,22 @@ def without_part_of_the_target(run: Path) -> None:
     path.write_text(path.read_text().replace('"hold"', '"held"'))
 
 
+def with_no_value_of_the_target(run: Path) -> None:
+    path = run / "summary.json"
+    path.write_text(path.read_text().replace('"value": 0.8', '"value": null'))
+
+
+def without_the_bytes_upwards(run: Path) -> None:
+    path = run / "summary.json"
+    head, between, tail = path.read_text().partition('"wire_bytes"')
+    path.write_text(head + between + tail.replace('"up"', '"upwards"', 1))
+
+
+def without_a_table_of_codecs(run: Path) -> None:
+    path = run / "scenario.json"
+    path.write_text(path.read_text().replace('"seed"', '"codecs": null, "seed"'))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -140,7 +156,10 @@ def without_part_of_the_target(run: Path) -> None:
         (no_parquet, "evaluations.parquet: damaged ("),
         (without_key, "summary.json: damaged (found no 'notes')"),
         (with_another_kind, "summary.json: damaged (found end_s = 'soon', expected int or float)"),
-        (without_part_of_the_target, "summary.json: damaged (found no 'hold' of its target)"),
+        (without_part_of_the_target, "summary.json: damaged (found no 'target.hold')"),
+        (with_no_value_of_the_target, "summary.json: damaged (found target.value = None, expected int or"),
+        (without_the_bytes_upwards, "summary.json: damaged (found no 'wire_bytes.up')"),
+        (without_a_table_of_codecs, "scenario.json: damaged (found codecs = None, expected dict)"),
     ],
 )
 def test_what_another_version_wrote(tmp_path: Path, change: Callable[[Path], None], said: str) -> None:

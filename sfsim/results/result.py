@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sfsim import checksums
 from sfsim.checksums import Damaged
 from sfsim.errors import ConfigError, ResultsError
+from sfsim.results import json_files
 from sfsim.results.divergence import first_divergence
 from sfsim.results.tables import OPTIONAL, RECORDS, read_table
 from sfsim.results.target import TimeToTarget, time_to
@@ -23,20 +24,8 @@ if TYPE_CHECKING:
     from sfsim.scenario import Target
 
 
-# What `summary.json` holds, and of which kind it is.
-_SUMMARY: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "scenario_hash": (str,),
-    "end_s": (int, float),
-    "messages": (int,),
-    "payload_bytes": (dict,),
-    "wire_bytes": (dict,),
-    "target": (dict, type(None)),
-    "notes": (list,),
-}
 _AGAIN = "run the scenario again"
 _Made = TypeVar("_Made")
-_TARGET = ("metric", "value", "hold", "relative_to")
 
 
 class Result:
@@ -59,8 +48,8 @@ class Result:
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
         self._checksums = self._read_list()
-        self.summary: dict[str, Any] = self._read("summary.json", _summary)
-        self.scenario: dict[str, Any] = self._read("scenario.json", checksums.parsed)
+        self.summary: dict[str, Any] = self._read("summary.json", json_files.summary)
+        self.scenario: dict[str, Any] = self._read("scenario.json", json_files.scenario)
 
     def __repr__(self) -> str:
         return f"Result({str(self.directory)!r})"
@@ -245,21 +234,6 @@ class Result:
             ) from None
         except (OSError, Damaged) as error:
             raise ResultsError(f"{path}: damaged ({error}); {_AGAIN}") from None
-
-
-def _summary(content: bytes) -> dict[str, Any]:
-    summary = checksums.parsed(content)
-    for key, kinds in _SUMMARY.items():
-        if key not in summary:
-            raise Damaged(f"found no {key!r}")
-        if not isinstance(summary[key], kinds):
-            raise Damaged(
-                f"found {key} = {summary[key]!r}, expected {' or '.join(k.__name__ for k in kinds)}"
-            )
-    for key in _TARGET if summary["target"] else ():
-        if key not in summary["target"]:
-            raise Damaged(f"found no {key!r} of its target")
-    return summary
 
 
 def _arrays(content: bytes) -> "dict[str, np.ndarray]":
