@@ -1,14 +1,14 @@
 """Compiled parts: said when one is made.
 
 numba compiles a function when it is called first and keeps the result beside the source, so that this happens once per
-installation. The network engine takes half a minute, longer than many a first run.
+installation. The network engine takes a quarter of a minute; it runs interpreted until another process has compiled it.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-WORDS = "compiles the network engine, once per installation (half a minute or so; `sfsim warm` does it beforehand)"
+WORDS = "compiles what it needs, once per installation (`sfsim warm` does it beforehand)"
 
 
 @contextmanager

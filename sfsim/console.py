@@ -114,8 +114,8 @@ def preview(world: "Preview") -> None:
     rows("Model", world.parts)
     rows("Channels", world.channels)
     rows("Messages of a global round", world.kinds)
-    if world.round_words:
-        line(world.round_words)
+    for words in filter(None, (world.round_words, world.wall_words)):
+        line(words)
     up, down = world.raw_bytes_up, world.raw_bytes_down
     line(f"raw bytes per global round, float32 and without labels: {up:,} up, {down:,} down")
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from sfsim import world as worlds
 from sfsim.codec import Learned
+from sfsim.errors import Diverged
 from sfsim.network.declarations import Link
 from sfsim.scenario.cells import access
 from sfsim.scenario.networks import Star
 from sfsim.scenario.summary import client_rows, link_rates, link_words, rate_words
 from sfsim.workload.coding import FLOAT_BYTES
 from sfsim.workload.exchange import ModelSlot
+from sfsim.workload.live import LiveWorkload
 from sfsim.workload.setting import Setting
+from sfsim.workload.work import SKIPPED, Work
 
 if TYPE_CHECKING:
+    from sfsim.payload import Outgoing
     from sfsim.scenario import FedServer, Scenario, Server
 
 Row = dict[str, str]
+
+_LONG_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class Preview:
         Mean and smallest rate of each different channel over a minute.
     round_words : str
         How long a global round takes, estimated; empty where links are shared or parties stand in a graph.
+    wall_words : str
+        How long its training takes on this machine, from one minibatch that was timed.
     raw_bytes_up, raw_bytes_down : int
         What all clients together would send and receive in one global round, uncompressed (float32, without
         labels and framing).
@@ -50,10 +59,13 @@ class Preview:
     kinds: tuple[Row, ...] = ()
     channels: tuple[Row, ...] = ()
     round_words: str = ""
+    wall_words: str = ""
 
 
 def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
-    """Load the data, build the model, and say what a round of the scenario amounts to; nothing is trained.
+    """Load the data, build the model, and say what a round of the scenario amounts to.
+
+    A minibatch is trained to see how long it takes, and no more.
 
     Raises
     ------
@@ -61,6 +73,13 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
         Whatever would stop the run: missing data, a part that does not fit into a device's memory, no route.
     """
     setting = worlds.untrained(scenario, data_root)
+    try:
+        return _look(scenario, setting)
+    finally:
+        setting.executor.close()
+
+
+def _look(scenario: Scenario, setting: Setting) -> Preview:
     rows, up, down = [], 0, 0
     first_name = next(iter(setting.clients))
     model_bytes = ModelSlot(scenario.codecs.client_model_up, setting.clients[first_name].state()).raw_bytes
@@ -95,6 +114,7 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
         kinds,
         _channels(scenario),
         _round_words(times),
+        _wall_words(setting),
     )
 
 
@@ -169,6 +189,58 @@ def _round_words(times: dict[str, float]) -> str:
         f"a round takes about {times[slowest]:.3g} simulated s on the links of {slowest!r}, the slowest "
         "(estimated: mean rates, formula sizes, nothing shared, lost or computed)"
     )
+
+
+def _wall_words(setting: Setting) -> str:
+    number = sum(len(setting.batches(name, 1)) for name in setting.shards)
+    try:
+        seconds = _minibatch_s(setting)
+    except Diverged:  # the run will say so
+        return ""
+    if seconds is None or number == 0:
+        return ""
+    return (
+        f"training for a round takes about {number * seconds:.3g} s of wall time on this machine "
+        f"(estimated: a minibatch took {1e3 * seconds:.3g} ms, and there are {number:,}; evaluation and the clock "
+        "come on top)"
+    )
+
+
+def _minibatch_s(setting: Setting) -> float | None:
+    """Train a client for a few minibatches; return how long the last took, or None if a gate held its gradient back.
+
+    A minibatch that takes long is the only one; otherwise the first ones are not counted.
+    """
+    live = LiveWorkload(setting)
+    name = max(setting.shards, key=lambda name: len(setting.shards[name]))
+
+    def outcome(work: Work) -> Outgoing | None:
+        work.start()
+        return work.collect()
+
+    seconds = None
+    for at in live.plan(name, 1)[:3]:
+        began_s = perf_counter()
+        sent = outcome(live.client_forward(name, at))
+        assert sent is not None
+        sent = outcome(live.server_forward(name, at, sent.payload))
+        if setting.u_shaped:
+            assert sent is not None
+            sent = outcome(live.client_tail(name, at, sent.payload)) or outcome(
+                live.client_gradient(name, at)
+            )
+            if sent is None or sent.payload == SKIPPED:
+                return None
+        sent = outcome(live.server_backward(name, at, sent.payload if sent else None))
+        assert sent is not None
+        outcome(live.server_step(name, at))
+        if sent.payload == SKIPPED:
+            return None
+        outcome(live.client_backward(name, at, sent.payload))
+        seconds = perf_counter() - began_s
+        if seconds > _LONG_S:
+            break
+    return seconds
 
 
 def _channels(scenario: Scenario) -> tuple[Row, ...]:

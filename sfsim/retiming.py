@@ -63,7 +63,7 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     scenario = _over(before, over, result)
     if _has_less_memory(scenario, before):
         root = os.environ.get("SFSIM_DATA")
-        worlds.untrained(scenario, None if root is None else Path(root))
+        worlds.untrained(scenario, None if root is None else Path(root)).executor.close()
     digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
     with hold(None if out is None else Path(out), scenario.name, digest) as directory:
         return _retimed(result, before, scenario, digest, directory, started_s)

@@ -212,7 +212,6 @@ def untrained(scenario: Scenario, data_root: Path | None) -> Setting:
     dataset, shards = load_data(scenario, data_root)
     one_model = protocol_of(scenario).ONE_SERVER_MODEL
     setting = Setting(scenario, dataset, shards, one_model, 1, torch.device("cpu"), is_trained=False)
-    setting.executor.close()
     check_memories(scenario, setting)
     return setting
 

@@ -43,10 +43,10 @@ class FluidEngine:
     """
 
     def __init__(self, env: simpy.Environment, timed: bool = True) -> None:
-        from sfsim.network.solver import state, steps
+        from sfsim.network.solver import interim, state
 
         self._env, self._timed = env, timed
-        self.steps, self._state = steps, state
+        self._state, self._solver = state, interim
         self._pending: list[Flow] = []
         self._num_ordered = 0
         self._timers: list[float] = []  # instants for which a wake-up is already in SimPy's queue
@@ -63,10 +63,8 @@ class FluidEngine:
         self._num_queued = 0
         self._soonest_s = inf
         self._new = np.zeros(10, np.int64)
-        self._adopt(state.tables())
-        self._step = steps.fast_step()
-        self._attach = steps.Direct(steps.attach)
-        self.enter_cell, self.note_first = steps.Direct(steps.enter_cell), steps.Direct(steps.note_first)
+        self.tables = state.tables()
+        self._use(interim.ready())
         self._flows: list[Flow | None] = [None] * len(self.tables.flows)
         self._unused = 0  # rows of the table from here on have never been used,
         self._free: list[int] = []  # and these are free again
@@ -340,6 +338,8 @@ class FluidEngine:
 
     def _attend(self, now: float) -> None:
         """Do what is due, and see that the next is not missed."""
+        if self._interim is not None and self._interim.is_over():
+            self._use(self._solver.ready())
         now += 0.0  # a clock that has not moved yet is a whole number
         tolerance_s = now * _ROUNDING
         if tolerance_s < TOLERANCE_S:
@@ -526,6 +526,15 @@ class FluidEngine:
                 self._release(what.flow)
                 ended.append(what.flow)
         return ended
+
+    def _use(self, steps: Any) -> None:
+        """Call the functions of `steps` from now on: compiled, or interpreted until they are compiled."""
+        self.steps = steps
+        self._interim = steps if isinstance(steps, self._solver.Interim) else None
+        self._adopt(self.tables)
+        self._step = steps.fast_step()
+        self._attach = steps.Direct(steps.attach)
+        self.enter_cell, self.note_first = steps.Direct(steps.enter_cell), steps.Direct(steps.note_first)
 
     def _more_flows(self, number: int) -> None:
         self.grow("more_flows", number)

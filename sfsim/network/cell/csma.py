@@ -44,9 +44,10 @@ def rates(
         numbers = np.unique(flows[alive], return_inverse=True)[1].astype(np.int64)
     if not len(alive):
         return rate
+    # Rows in one piece: a single member's would be so anyway, and two layouts are compiled twice.
     shapes = np.array(
         [access(standard, peak_bps[i], 0.0 if phy_bps is None else phy_bps[i]) for i in alive]
-    ).T
+    ).T.copy()
     is_down = down[alive]
     contenders = int((~is_down).sum() + is_down.any())
     limited = bool(np.isfinite(cap_bps[alive]).any())

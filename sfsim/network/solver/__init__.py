@@ -1,7 +1,8 @@
 """The compiled inside of the fluid engine: flows in route classes, heaps, progressive filling.
 
 Imported when the first `FluidEngine` is made: this is where numba (0.2 s) and the compiled code come in.
-Compiling takes half a minute once; numba keeps the result in ``__pycache__``.
+Compiling takes a quarter of a minute, once; numba keeps the result in ``__pycache__``. Until then the same functions
+run interpreted: `sfsim.network.solver.interim`.
 """
 
 from pathlib import Path

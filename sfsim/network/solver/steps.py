@@ -98,6 +98,11 @@ def fast_step() -> Callable[[np.ndarray, float, float, int], float]:
     return next(iter(_step_at.overloads.values())).entry_point  # type: ignore[no-any-return]
 
 
+def is_loaded() -> bool:
+    """Whether this process has the compiled `step`."""
+    return bool(_step_at.overloads)
+
+
 def addresses(s: Tables, new: np.ndarray) -> np.ndarray:
     """Return where the tables and the list of arrivals are, and how long; good as long as they live."""
     known = [(array.ctypes.data, len(array)) for array in (*s, new)]
