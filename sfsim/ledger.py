@@ -76,13 +76,17 @@ class ComputationRecord:
 
 @dataclass(frozen=True, slots=True)
 class AccessRecord:
-    """One access to an object that several works share (a server model, a client model, a codec version)."""
+    """One access to an object that several works share (a server model, a client model, a codec version).
+
+    ``client`` is the client for which the work was done, empty for none.
+    """
 
     order: int
     time_s: float
     shared: str
     mode: str
     party: str
+    client: str
     operation: str
     round: int
     epoch: int

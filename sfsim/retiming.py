@@ -7,6 +7,7 @@ ledger says all that another network needs: what every party computed, what that
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -38,7 +39,8 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     Returns
     -------
     Result
-        A run directory like any other; a note says where its learning comes from. Accesses are not recorded again.
+        A run directory like any other; a note says where its learning comes from. Predictions and learned codecs
+        are those of the run, unless this one ends after fewer rounds: then there are none, and a note says so.
 
     Raises
     ------
@@ -82,6 +84,7 @@ def _retimed(
         result.computations.itertuples(index=False),
         result.messages.itertuples(index=False),
         result.evaluations.itertuples(index=False),
+        result.accesses.itertuples(index=False),
         scenario.codec_training.update_codec,
         scenario.codecs.client_model_down,
     )
@@ -96,6 +99,7 @@ def _retimed(
     play(env, worlds.populate(scenario, env, ledger, network, workload, on_round), ended)
     network.finish()
     network.check_conservation()
+    learnt = result.learnt()
     notes = [
         f"retimed: learnt in {result.directory.name} ({result.summary['scenario_hash']}), on another network"
     ]
@@ -104,6 +108,9 @@ def _retimed(
             f"retimed: the run reached its target after round {scenario.global_rounds} of {before.global_rounds}, "
             "so this is a run of as many rounds"
         )
+        if learnt:
+            notes.append(f"retimed: {', '.join(learnt)}: left out, for they are of a later round")
+            learnt = {}
     notes += filter(None, [first_divergence(ledger.evaluations)])
     notes += scenario.remarks() + [note for note in result.notes if worlds.is_saturation_note(note)]
     environment = {**result.environment, "wall_s": perf_counter() - started_s, "jobs": 1}
@@ -116,8 +123,15 @@ def _retimed(
             environment=environment,
             target=scenario.target,
             notes=[*notes, *worlds.clock_notes(scenario, ledger)],
+            add_files=lambda folder: _put(learnt, folder),
         )
     )
+
+
+def _put(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def not_taken(run: Path | str, over: Scenario) -> list[str]:

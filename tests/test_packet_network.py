@@ -327,3 +327,12 @@ def test_the_default_window_is_what_the_route_holds():
         sum(1 for _ in world.network.links["a", "n"]._queue) + 1 + 10
     )  # waiting, in service, sent in 10.1 ms
     assert sent == held
+
+
+@BOTH
+def test_a_clock_too_coarse_for_a_fast_link_loses_no_bytes(engine):
+    """At 1e5 s the clock has steps of 1.5e-11 s, in which a link of 1 Tbit/s sends 15 bits."""
+    graph = from_links([("a", "b", Link(rate_bps=1e12, latency_s=0.001))], ["a", "b"])
+    world = World(engine, graph)
+    rows = world.send(1e5, "a", "b", 100_000).send(1e5 + 1, "a", "b", 1).run()
+    assert [row.payload_bytes for row in rows] == [100_000, 1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interrupted import counted
 from worlds import FAST, IMAGES, clients, scenario
 
 import sfsim
@@ -18,7 +19,7 @@ from sfsim.channel import Bernoulli, RayleighBlock
 from sfsim.codec import Ae, Cast, Qsgd, Uniform
 from sfsim.errors import NetworkError, SfsimError
 from sfsim.learning.declarations import Cnn
-from sfsim.network.cell import Cellular
+from sfsim.network.cell import Cellular, WifiCell
 from sfsim.network.declarations import Link
 from sfsim.network.transport import Arq, TcpCubic, Udp
 from sfsim.scenario import (
@@ -37,7 +38,6 @@ from sfsim.seeds import stream
 
 WIRE = Link(rate_bps=1e9, latency_s=0.001)
 COUNT = int(os.environ.get("SFSIM_RETIMINGS", "5"))
-TABLES = ("messages", "computations", "evaluations", "rounds", "links", "link_usage")
 SLOW = replace(FAST, name="slow", peak_flops=1e8, launch_overhead_s=1e-3)
 EXACT = ModelCodec(codec=Cast(dtype="float32"))
 COARSE = ModelCodec(codec=Uniform(bits=8, per="tensor"))
@@ -60,7 +60,7 @@ def learning(rng: np.random.Generator, learned: bool) -> dict[str, Any]:
         "codecs": Codecs(scheme=one_of("F", "FG"), codec=codec),
         "local_epochs": one_of(1, 2),
         "client_fraction": one_of(1.0, 0.6),
-        "evaluation": Evaluation(codec_off=False, per_client=bool(rng.integers(2))),
+        "evaluation": Evaluation(codec_off=False, per_client=bool(rng.integers(2)), keep_predictions=2),
         "batch_norm": one_of("average", "local"),
     }
     if learned:
@@ -95,19 +95,22 @@ def timing(rng: np.random.Generator) -> dict[str, Any]:
         transport = one_of(None, Arq(retries=0), Udp()) if loss and rng.random() < 0.5 else None
         return Link(rate_bps=rate_bps, latency_s=latency_s, loss=loss, transport=transport)
 
-    in_cell = rng.random() < 0.3
+    in_cell = rng.random() < 0.4
     groups = tuple(
         ClientGroup(
             name=name,
             device=one_of(FAST, SLOW),
             start_s=one_of(0.0, 0.0, 1.5),
-            **({"cell": "lte", "distance_m": (80.0,)} if in_cell else {"uplink": link(), "downlink": link()}),
+            **({"cell": "air", "distance_m": (80.0,)} if in_cell else {"uplink": link(), "downlink": link()}),
         )
         for name in "abc"
     )
-    cell = {"lte": Cellular(model_delivery=one_of("unicast", "multicast"))} if in_cell else {}
+    delivery = {"model_delivery": one_of("unicast", "multicast")}
+    cell = {"air": one_of(Cellular(**delivery), WifiCell(**delivery))} if in_cell else {}
     lossy = any(group.uplink and (group.uplink.loss or group.downlink.loss) for group in groups)
     transport = {"transport": one_of(Arq(), TcpCubic())} if lossy or rng.random() < 0.2 else {}
+    packets = not in_cell and not transport and not lossy and rng.random() < 0.3
+    engine = {"engine": "packet"} if packets else {}
     return {
         "clients": groups,
         "cell": cell,
@@ -115,7 +118,7 @@ def timing(rng: np.random.Generator) -> dict[str, Any]:
         "fed_server": one_of(
             FedServer(), FedServer(same_host=False, device=FAST, uplink=WIRE, downlink=WIRE)
         ),
-        "network": NetworkTable(**transport, usage_every_s=one_of(None, 0.5)),
+        "network": NetworkTable(**transport, **engine, usage_every_s=one_of(None, 0.5)),
         "seed": replace(scenario().seeds, network=int(rng.integers(99))),
     }
 
@@ -140,13 +143,22 @@ def left(declared: Scenario, run: Any, out: Path) -> dict[str, Any]:
         result = run(declared, out)
     except SfsimError as error:
         return {"error": f"{type(error).__name__}: {error}"}
-    files = {name: result.directory / f"{name}.parquet" for name in TABLES}
-    found: dict[str, Any] = {
-        name: path.read_bytes() if path.is_file() else b"" for name, path in files.items()
-    }
+    files = {path.relative_to(result.directory).as_posix(): path for path in result.directory.rglob("*.*")}
+    found: dict[str, Any] = {name: files[name].read_bytes() for name in files if not name.endswith(".json")}
     found["scenario"] = json.loads((result.directory / "scenario.json").read_text())
     found["notes"] = [note for note in result.notes if not note.startswith("retimed: ")]
     return found
+
+
+def recorded(declared: Scenario, out: Path) -> Any:
+    """A run that leaves a checkpoint after every round."""
+    return sfsim.run(declared, out=out, checkpoint_share=np.inf)
+
+
+def resumed(declared: Scenario, out: Path) -> Any:
+    """The same run, broken off somewhere in its second round and resumed."""
+    counted(declared, out, last=24)
+    return sfsim.run(declared, out=out, checkpoint_share=np.inf, resume=True)
 
 
 @pytest.mark.parametrize("number", range(COUNT))
@@ -155,7 +167,7 @@ def test_retiming_equals_the_direct_run_or_is_refused(number: int, tmp_path: Pat
     what, here, there = learning(rng, learned=number % 3 == 2), timing(rng), timing(rng)
     first = scenario(**(what | here))
     second = replace(first, **there)
-    learnt = left(first, lambda s, out: sfsim.run(s, out=out, checkpoint_share=np.inf), tmp_path / "a")
+    learnt = left(first, resumed if number % 2 else recorded, tmp_path / "a")
     if "error" in learnt:
         assert "lost" in learnt["error"] or "payload" in learnt["error"] or "Codec" in learnt["error"]
         return

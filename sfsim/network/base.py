@@ -152,7 +152,7 @@ class MessageNetwork(Generic[LinkT]):
 
         Bytes handed to links = received + lost + under way; and for each link the engine's own integral of
         rate over time = wire bytes that crossed it + what has crossed of those still crossing, to 1e-9
-        relative.
+        relative and what the clock cannot tell apart.
         """
         self._settle()
         self._count()
@@ -163,7 +163,7 @@ class MessageNetwork(Generic[LinkT]):
         for link in self.links.values():
             bits = link.wire_bytes * 8.0 + crossed_bits.get(link, 0.0)
             carried_bits, _ = link.totals()
-            if abs(carried_bits - bits) > 1e-9 * max(bits, 8.0):
+            if abs(carried_bits - bits) > 1e-9 * max(bits, 8.0) + link.rounded_bits:
                 raise SimulationError(
                     f"link {link.name!r} carried {carried_bits / 8!r} bytes by its rates, "
                     f"but messages of {bits / 8!r} bytes crossed it"

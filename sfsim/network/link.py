@@ -38,6 +38,7 @@ class LinkState:
     wire_bytes: int
     messages: int
     lost_packets: int
+    rounded_bits: float = 0.0  # the integral of rate over time may be wrong by so many, for the clock rounds
 
     def __init__(self, source: str, destination: str, link: Link, seed: int) -> None:
         self.source, self.destination, self.declared = source, destination, link

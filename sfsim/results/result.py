@@ -122,6 +122,17 @@ class Result:
             )
         return self._read(kept, _arrays)
 
+    def learnt(self) -> dict[str, bytes]:
+        """The files of what was learnt, by name: predictions, and the weights of learned codecs.
+
+        Raises
+        ------
+        ResultsError
+            One is missing or damaged.
+        """
+        names = [name for name in self._checksums if name == "predictions.npz" or name.startswith("codecs/")]
+        return {name: self._read(name, bytes) for name in names}
+
     def verify(self) -> None:
         """Compare every file of the run with its checksum; a report and files of other people's are not the run's.
 

@@ -60,6 +60,7 @@ class Party:
                         shared=access.shared,
                         mode=access.mode,
                         party=key.party,
+                        client=key.client,
                         operation=key.operation,
                         round=key.round,
                         epoch=key.epoch,

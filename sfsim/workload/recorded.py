@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sfsim.cost import Cost
 from sfsim.errors import ResultsError
 from sfsim.payload import Outgoing
-from sfsim.workload.work import FED_SERVER, MAIN_SERVER, SKIPPED, Measured, Minibatch, Work, WorkKey
+from sfsim.workload.work import FED_SERVER, MAIN_SERVER, SKIPPED, Access, Measured, Minibatch, Work, WorkKey
 
 if TYPE_CHECKING:
     from sfsim.scenario import ModelCodec
@@ -43,7 +43,7 @@ class RecordedWorkload:
 
     Parameters
     ----------
-    computations, messages, evaluations : iterable of rows
+    computations, messages, evaluations, accesses : iterable of rows
         With the columns of the ledger as attributes.
     update_codec, model_down : ModelCodec
         What weights of learned codecs, and models from the fed server, travelled with. Several such works stand under
@@ -56,6 +56,7 @@ class RecordedWorkload:
         computations: Iterable[Any],
         messages: Iterable[Any],
         evaluations: Iterable[Any],
+        accesses: Iterable[Any],
         update_codec: ModelCodec,
         model_down: ModelCodec,
     ) -> None:
@@ -71,6 +72,11 @@ class RecordedWorkload:
             self._costs[WorkKey(row.party, row.client, *at, row.operation)].append((row.phase, cost))
             if row.operation == "client_forward":
                 self._plans[row.client, row.round][row.minibatch] = at
+        # What a work touches, once each: several codecs may travel under one key, and the work knows which it is.
+        self._accesses: dict[WorkKey, dict[Access, None]] = defaultdict(dict)
+        for row in accesses:
+            key = WorkKey(row.party, row.client, row.round, row.epoch, row.minibatch, row.operation)
+            self._accesses[_for_all(key)][Access(row.shared, row.mode)] = None
         # By kind (of codec updates: slot), sender, receiver (None: whoever it was) and place in training.
         self._sent: dict[tuple[str, str, str | None, Minibatch], Outgoing] = {}
         self._updates: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -146,7 +152,7 @@ class RecordedWorkload:
         self._broadcast_round = round
         cost = Cost() if again else self._model_down.codec.encode_cost(outgoing.elements, FLOAT_BYTES)
         key = WorkKey(sender, client, *at, "model_out")
-        return Work(key, [("encode", cost)], lambda: _Done(outgoing))
+        return self._known(key, [("encode", cost)], outgoing)
 
     def model_in(self, receiver: str, sender: str, client: str, round: int, payload: bytes) -> Work:
         """Decode a client-side model."""
@@ -171,7 +177,7 @@ class RecordedWorkload:
         """Encode the weights of a learned codec."""
         outgoing = self._message(slot, sender, receiver, at)
         cost = self._update_codec.codec.encode_cost(outgoing.elements, FLOAT_BYTES)
-        return Work(WorkKey(sender, client, *at, "codec_out"), [("encode", cost)], lambda: _Done(outgoing))
+        return self._known(WorkKey(sender, client, *at, "codec_out"), [("encode", cost)], outgoing, slot)
 
     def codec_in(
         self, receiver: str, sender: str, client: str, at: Minibatch, turn: int, slot: str, payload: bytes
@@ -179,7 +185,7 @@ class RecordedWorkload:
         """Decode the weights of a learned codec."""
         sent = self._message(slot, sender, receiver, at)
         cost = self._update_codec.codec.decode_cost(sent.elements, sent.size)
-        return Work(WorkKey(receiver, client, *at, "codec_in"), [("decode", cost)], lambda: _Done(None))
+        return self._known(WorkKey(receiver, client, *at, "codec_in"), [("decode", cost)], None)
 
     def aggregate(self, party: str, clients: Sequence[str], round: int) -> Work:
         """Average models."""
@@ -220,7 +226,23 @@ class RecordedWorkload:
             where = f"{operation} of {party}, round {at.round}, minibatch {at.minibatch}"
             raise ResultsError(f"the recorded run holds no {where}")
         outgoing = self._sent.get((kind, source, destination, at)) if kind else None
-        return Work(key, costs, lambda: _Done(outgoing))
+        return self._known(key, costs, outgoing)
+
+    def _known(
+        self, key: WorkKey, costs: list[tuple[str, Cost]], outgoing: Outgoing | None, slot: str = ""
+    ) -> Work:
+        """Return a work; of codecs, it touches that of its `slot`."""
+        others = {f"codec {name}" for name in SLOTS if name != slot} if slot else ()
+        accesses = tuple(
+            access for access in self._accesses.get(_for_all(key), ()) if access.shared not in others
+        )
+        return Work(key, costs, lambda: _Done(outgoing), accesses)
+
+
+def _for_all(key: WorkKey) -> WorkKey:
+    """Name no client for the global model on its way out: a multicast was encoded for one, and went to all."""
+    is_global = key.party == FED_SERVER and key.operation == "model_out"
+    return key._replace(client="") if is_global else key
 
 
 def _outgoing(row: Any) -> Outgoing:

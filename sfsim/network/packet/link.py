@@ -1,7 +1,7 @@
 """A link that serves one packet after another."""
 
 from collections.abc import Callable
-from math import inf
+from math import inf, ulp
 
 from sfsim.errors import NetworkError
 from sfsim.network.declarations import Link
@@ -130,6 +130,7 @@ class PacketLink(LinkState):
     def _sent(self, packet: Packet) -> None:
         for from_s, until_s, bps in self._pieces:
             self._bits += (until_s - from_s) * bps
+            self.rounded_bits += ulp(until_s) * bps
             self._busy_s += until_s - from_s
         self._pieces.clear()
         self.wire_bytes += packet.num_bytes
