@@ -2,7 +2,7 @@
 
     python analysis/codec_choice.py --jobs 2
 
-runs the quickstart for 5 codecs x 5 uplink rates x 3 seeds and writes ``codec_choice.png``,
+runs the quickstart for 5 codecs x 5 uplink rates x 5 seeds and writes ``codec_choice.png``,
 ``codec_choice.csv`` (one row per run) and ``codec_choice_summary.csv`` (one row per point) beside the run
 directories. Finished runs are kept and skipped, so the study can be interrupted and extended.
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CODECS = ("fp32", "int8", "int2", "ms", "topk-4pct")
 RATES_MBPS = (0.1, 0.5, 2.0, 10.0, 100.0)
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)

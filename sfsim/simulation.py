@@ -354,15 +354,20 @@ def _identity(world: World, digest: str, options: _Options) -> dict[str, str]:
 
 
 def _environment(options: _Options, world: World, started_s: float) -> dict[str, Any]:
+    from sfsim import machine  # torch
+
     recorder = world.recorder
     return {
         "sfsim": __version__,
+        "commit": machine.commit(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "versions": {name: version(name) for name in _VERSIONS},
         "device": options.device,
         "bits_promised": options.device == "cpu",
+        **machine.facts(options.device),
         "jobs": options.jobs,
+        "threads_per_job": 1,
         "wall_s": perf_counter() - started_s + (recorder.earlier_wall_s if recorder else 0.0),
         "resumed_after_rounds": recorder.resumed if recorder else [],
     }

@@ -142,7 +142,7 @@ def ledger(rounds: int = 4, minibatches: int = 3, gain: float = 0.25, codec: str
                 order += 1
                 book.accesses.append(
                     AccessRecord(
-                        order, at, "server model", "write", "main server", "server_step", number, 1, k
+                        order, at, "server model", "write", "main server", client, "server_step", number, 1, k
                     )
                 )
             ends[client] = cross(client, "fed server", 0.3 * slow, "client model", at, where)

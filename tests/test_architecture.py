@@ -48,9 +48,10 @@ MAY_IMPORT = {
     "report": {"results"},
     "study": {"results", "scenario", "simulation"},
     "warming": {"scenario", "simulation"},
+    "machine": set(),
     "retiming": {"results", "scenario", "workload", "world", "simulation"},
     "resuming": {"results", "scenario", "workload"},
-    "simulation": {"world", "results", "resuming", "scenario", "learning", "workload"},
+    "simulation": {"world", "results", "resuming", "scenario", "learning", "workload", "machine"},
 }
 NEVER = {
     "codec": {"simpy", "torch", "networkx"},
