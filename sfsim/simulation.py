@@ -186,6 +186,7 @@ def _run(scenario: Scenario, options: _Options, resume: bool, remarks: list[str]
         show = progress
         held.enter_context(announced(lambda: show(Progress(0, scenario.global_rounds, 0.0, note=WORDS))))
     try:
+        scenario.remarks()  # refuses files in other units before anything is trained; the notes come at the end
         world = worlds.build(
             scenario,
             data_root=options.data_root,

@@ -22,7 +22,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_figures_of_a_trace(tmp_path):
     (tmp_path / "t.csv").write_text("0,10\n2,0\n3,20\n4,0\n7,40\n")
-    (tmp_path / "t.toml").write_text('kind = "trace"\npath = "t.csv"\n')
+    (tmp_path / "t.toml").write_text('kind = "trace"\npath = "t.csv"\nrate_unit = "bit/s"\n')
     facts, (edges, _, panels, title) = show(tmp_path / "t.toml", None, 1, seed=0)
     assert "a mean rate of 16 bit/s is hardly meant" in facts.pop("notes")[0]
     assert facts == {

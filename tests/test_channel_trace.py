@@ -291,9 +291,53 @@ def test_no_wait_is_cut_out_of_a_log_unsaid(write):
 def test_a_unit_is_declared_or_remarked(write, unit, rate_bps):
     trace = Trace(path=write("0,12\n1,12\n"), rate_unit=unit)
     assert trace.realise(1, "x").segment(0.0)[0] == rate_bps
-    assert [("a mean rate of 12 bit/s is hardly meant" in note) for note in trace.notes()] == [True] * (
-        unit is None
-    )
+    if unit is None:
+        with pytest.raises(NetworkError) as error:
+            trace.notes()
+        assert str(error.value).endswith(
+            "found a mean rate of 12 bit/s, expected 100 kbit/s to 1 Tbit/s, as links have. "
+            "Write rate_unit = 'Mbit/s' or 'MB/s', or rate_unit = 'bit/s' if it is right"
+        )
+    else:
+        assert len(trace.notes()) == (rate_bps < 1e5)
+
+
+def test_gigabit_links_in_mbit_do_not_pass_as_bits(write):
+    with pytest.raises(NetworkError, match=r"a mean rate of 1850 bit/s.* or 'Mbit/s' or "):
+        Trace(path=write("0,1700\n1,2000\n")).notes()
+    with pytest.raises(NetworkError, match=r"1e\+13 bit/s.* rate_unit = the file's, or rate_unit = 'bit/s'"):
+        Trace(path=write("0,1e13\n1,1e13\n")).notes()
+
+
+@pytest.mark.parametrize(
+    ("header", "unit", "refused"),
+    [
+        ("rate_mbps", None, "Mbit/s"),
+        ("rate (Mbit/s)", "kbit/s", "Mbit/s"),
+        ("bytes_per_second", None, "byte/s"),
+        ("throughput kB/s", None, "kB/s"),
+        ("rate_mbps", "Mbit/s", None),
+        ("rate_bps", None, None),
+        ("bandwidth", None, None),
+    ],
+)
+def test_a_header_that_names_another_unit_is_refused(write, header, unit, refused):
+    path = write(f"time_s,{header}\n0,2e5\n1,2e5\n")
+    columns = Columns(time="time_s", rate=header)
+    for trace in (
+        Trace(path=path, rate_unit=unit),
+        Trace(path=path, format="table", columns=columns, rate_unit=unit),
+    ):
+        if refused is None:
+            assert trace.notes() == []
+            continue
+        with pytest.raises(NetworkError) as error:
+            trace.notes()
+        assert str(error.value) == (
+            f"{path}: found rates called {header!r}, expected {unit or 'bit/s'}. "
+            f"Write rate_unit = {refused!r}, or another scale than 1 if the name is wrong"
+        )
+    assert Trace(path=path, rate_unit="bit/s", scale=1.5).notes() == []
 
 
 @pytest.mark.parametrize(

@@ -291,3 +291,17 @@ def test_links_that_lead_one_way_are_counted():
     graph = nx.DiGraph([("a", "b"), ("b", "a"), ("b", "c")])
     notes = from_networkx(graph, LINK).graph["notes"]
     assert notes == ["1 of 3 links of the directed graph lead one way only"]
+
+
+def test_rates_in_another_unit_do_not_pass_as_bits():
+    graph = nx.Graph()
+    graph.add_edge("a", "b", speed=10)
+    graph.add_edge("b", "c", speed=2.5)
+    with pytest.raises(ConfigError) as error:
+        from_networkx(graph, LINK, "speed", place="net.graphml")
+    assert str(error.value) == (
+        "net.graphml, speed: found a median of 6.25 bit/s, expected 10 kbit/s to 1 Tbit/s, as links have. "
+        "Write topology.rate_scale = 1e6 for Mbit/s, 1e9 for Gbit/s, or 1 if it is right"
+    )
+    assert from_networkx(graph, LINK, "speed", rate_scale=1.0).edges["a", "b"]["link"].rate_bps == 10
+    assert from_networkx(graph, LINK, "speed", rate_scale=1e9).edges["a", "b"]["link"].rate_bps == 1e10

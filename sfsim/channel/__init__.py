@@ -38,10 +38,11 @@ from sfsim.channel.outage import Outage
 from sfsim.channel.realisation import Channel, Realisation
 from sfsim.channel.snr import Cqi, Shannon, TruncatedShannon
 from sfsim.channel.speeds import UserSpeeds
-from sfsim.channel.trace import Trace
+from sfsim.channel.trace import PLAUSIBLE_BPS, Trace
 from sfsim.channel.trace_tables import Columns
 
 __all__ = [
+    "PLAUSIBLE_BPS",
     "AnyChannel",
     "AnyLatency",
     "AnyLoss",

@@ -1,5 +1,6 @@
 """A channel that replays a recorded rate from a file."""
 
+import re
 from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,11 @@ from sfsim.errors import NetworkError
 from sfsim.seeds import stream
 
 _UNITS = {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9, "byte/s": 8.0, "kB/s": 8e3, "MB/s": 8e6}
-_PLAUSIBLE_BPS = 1e3, 1e12  # below LoRa's and NB-IoT's middle; above any single link
+# A mean rate outside is more likely in another unit: Mbit/s of any link, and kbit/s of most, are below as bit/s.
+PLAUSIBLE_BPS = 1e5, 1e12
+_UNIT = re.compile(
+    r"(?<![A-Za-z])(k|K|kilo|M|m|mega|G|g|giga)?(bits?|b|bytes?|B)(ps|/s(ec)?|[_ ]?per[_ ]s(ec(ond)?)?)(?![A-Za-z])"
+)
 
 
 @declaration
@@ -39,7 +44,8 @@ class Trace(Channel):
         Multiplies all rates, besides their unit.
     rate_unit : str, optional
         The unit of the file's rates, such as "Mbit/s" or "byte/s"; default: that of the format (bit/s for csv and
-        table). Without it, a mean that no link has is remarked.
+        table). A file that names another one in its header is refused, unless `scale` converts it; and without it,
+        a file with a mean that hardly any link has: below 100 kbit/s or above 1 Tbit/s.
     gaps : "hold", "cut" or "error"
         Where no row follows for more than `gap_s`: the last rate holds; it holds for `gap_s` and the rest of the wait
         is cut out of time; or the trace is refused. Not for Mahimahi's files.
@@ -85,17 +91,33 @@ class Trace(Channel):
         return self.scale * (1e6 if self.format == "cooked" else _UNITS[self.rate_unit or "bit/s"])
 
     def notes(self) -> list[str]:
-        """Return what was done to the file's rows, and a mean rate that is hardly meant; reads the file."""
+        """Return what was done to the file's rows; reads the file.
+
+        Raises
+        ------
+        NetworkError
+            Besides what `pieces` raises: its rates are in another unit, or seem to be.
+        """
         pieces = self.pieces()
         lines = [f"{self.path.name}: {note}" for note in pieces.notes]
         lengths_s = np.diff(np.append(pieces.starts_s, pieces.period_s))
         mean_bps = float(pieces.rates @ lengths_s / pieces.period_s) * self._factor
-        low_bps, high_bps = _PLAUSIBLE_BPS
-        if self.rate_unit is None and mean_bps and not low_bps <= mean_bps <= high_bps:
-            lines.append(
-                f"{self.path.name}: a mean rate of {mean_bps:.4g} bit/s is hardly meant; is the file in another unit? "
-                "Say rate_unit (or rate_unit = 'bit/s' if it is right)"
+        named = unit_in(pieces.rate_name)
+        if self.scale == 1 and named not in (None, self.rate_unit or "bit/s"):
+            raise NetworkError(
+                f"{self.path}: found rates called {pieces.rate_name!r}, expected {self.rate_unit or 'bit/s'}. "
+                f"Write rate_unit = {named!r}, or another scale than 1 if the name is wrong"
             )
+        least_bps, most_bps = PLAUSIBLE_BPS
+        if mean_bps and not least_bps <= mean_bps <= most_bps:
+            if self.rate_unit is None and self.format in ("csv", "table"):
+                guess = _likely(mean_bps)
+                raise NetworkError(
+                    f"{self.path}: found a mean rate of {mean_bps:.4g} bit/s, expected {least_bps / 1e3:g} kbit/s to "
+                    f"{most_bps / 1e12:g} Tbit/s, as links have. Write rate_unit = {guess}, or rate_unit = 'bit/s' if it "
+                    "is right"
+                )
+            lines.append(f"{self.path.name}: a mean rate of {mean_bps:.4g} bit/s is hardly meant")
         return lines
 
     def words(self) -> str:
@@ -120,6 +142,31 @@ class Trace(Channel):
                 raise NetworkError(f"{self.path}: start = 'random' needs end = 'wrap', found {self.end!r}")
             offset_s = float(stream(seed, "trace start", name).uniform(0, pieces.period_s))
         return TraceRealisation(self, pieces, offset_s)
+
+
+def unit_in(name: str) -> str | None:
+    """Return the unit of rate that a column's name tells; None: none, or one that can be read in two ways.
+
+    >>> unit_in("DL_rate (Mbps)"), unit_in("throughput_mbit/s"), unit_in("kBps"), unit_in("rate"), unit_in("MBPS")
+    ('Mbit/s', 'Mbit/s', 'kB/s', None, None)
+    """
+    found = _UNIT.search(name)
+    if found is None:
+        return None
+    prefix = {"k": "k", "m": "M", "g": "G"}.get((found[1] or "")[:1].lower(), "")
+    unit = (
+        f"{prefix}{'B/s' if prefix else 'byte/s'}"
+        if found[2][0] == "B" or found[2] in ("byte", "bytes")
+        else ""
+    )
+    unit = unit or f"{prefix}bit/s"
+    return unit if unit in _UNITS else None
+
+
+def _likely(mean_bps: float) -> str:
+    """Return the units in which a mean of so many is that of a link, as text."""
+    units = [unit for unit, bps in _UNITS.items() if 1e6 <= mean_bps * bps <= 1e10 and unit != "bit/s"]
+    return " or ".join(map(repr, units)) or "the file's"
 
 
 class TraceRealisation(Realisation):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf, isfinite
 from pathlib import Path
@@ -26,6 +26,7 @@ class Pieces:
     rates: np.ndarray
     period_s: float
     notes: tuple[str, ...] = ()  # what was done to the rows of the file, with its count
+    rate_name: str = ""  # what the file calls its rates
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def modified(path: Path) -> int:
 def _read_rows(path: Path, gaps: Gaps, changed: int) -> Pieces:
     times: list[float] = []
     rates: list[float] = []
+    rate_name = ""
     lines = read_lines(path, "a trace", NetworkError)
     for line, text in lines:
         cells = [cell.strip() for cell in re.split(r"[,;]|(?<![,;\s])\s+(?![,;\s])", text)]
@@ -88,6 +90,7 @@ def _read_rows(path: Path, gaps: Gaps, changed: int) -> Pieces:
             time_s, rate = (number(cell) for cell in cells)
         except ValueError as error:
             if line == lines[0][0] and not _begins_as_number(cells[0]):
+                rate_name = " ".join(cells[1:])
                 continue  # the header
             why = str(error).partition("expected ")[2]
             if len(cells) == 2:
@@ -101,7 +104,7 @@ def _read_rows(path: Path, gaps: Gaps, changed: int) -> Pieces:
         rates.append(rate)
     if not times:
         raise NetworkError(f"{path}: an empty trace; expected rows of time and rate")
-    return pieces_of_rows(path, np.array(times), np.array(rates), gaps)
+    return replace(pieces_of_rows(path, np.array(times), np.array(rates), gaps), rate_name=rate_name)
 
 
 def check_row(path: Path, line: int, time_s: float, rate: float, before_s: float | None) -> None:

@@ -107,6 +107,7 @@ def _read_table(
         raise NetworkError(f"{path}: no row has a {rate!r}" + (f" where {chosen}" if chosen else ""))
     starts_s = np.array([float(moment - times[0]) for moment in times])
     found = pieces_of_rows(path, starts_s, np.array(rates), gaps)
+    found = replace(found, rate_name=rate)
     if not left_out:
         return found
     note = f"{left_out} rows without a {rate!r} are left out, and the rate before them holds"

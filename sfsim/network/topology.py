@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import asin, cos, inf, radians, sin, sqrt
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from sfsim.channel import PLAUSIBLE_BPS
 from sfsim.errors import ConfigError, NetworkError, did_you_mean
 from sfsim.network.declarations import Link
 from sfsim.text import read_json, read_text
@@ -21,6 +23,8 @@ _LIMITS = {"Latitude": 90, "Longitude": 180}
 MAX_LATENCY_S = 5.0  # one way on one link of a topology file; more is another unit
 EARTH_RADIUS_M = 6_371_008.8  # mean radius (IUGG)
 FIBRE_M_PER_S = 299_792_458 / 1.468  # group index of standard single-mode fibre at 1550 nm (ITU-T G.652)
+
+_LEAST_BPS = 1e4  # half of what the slowest graph of the Topology Zoo has, of 1993
 
 
 def star(access: Mapping[str, tuple[Link, Link]]) -> "nx.DiGraph":
@@ -55,7 +59,7 @@ def from_networkx(
     place: str = "graph",
     latency_from_coordinates: bool = False,
     latency_attribute: str | None = None,
-    rate_scale: float = 1.0,
+    rate_scale: float | None = None,
     latency_scale: float = 1.0,
 ) -> "nx.DiGraph":
     """Turn any networkx graph into the directed graph of links; an undirected edge becomes one link each way.
@@ -72,6 +76,7 @@ def from_networkx(
         The link of edges that have none.
     rate_attribute : str, optional
         Edge attribute that holds a rate, in units of `rate_scale` bit/s, and replaces the default's where present.
+        Without a scale it is in bit/s, and a median that hardly any link has is refused.
     place : str
         What to call the graph in an error.
     latency_from_coordinates : bool
@@ -87,6 +92,7 @@ def from_networkx(
         An edge without a link, a rate that is none, or parallel edges with channels or losses of their own.
     """
     bundles: dict[tuple[str, str], list[Link]] = {}
+    rates_bps: list[float] = []
     for source, destination, attributes in graph.edges(data=True):
         ends = str(source), str(destination)
         if ends[0] == ends[1]:
@@ -96,7 +102,8 @@ def from_networkx(
         if link is None:
             raise ConfigError(at, "no link", "a Link in attribute 'link', or a default link")
         if rate_attribute is not None and rate_attribute in attributes:
-            link = _with_rate(link, attributes[rate_attribute], rate_scale, f"{at}, {rate_attribute}")
+            link = _with_rate(link, attributes[rate_attribute], rate_scale or 1.0, f"{at}, {rate_attribute}")
+            rates_bps.append(link.rate_bps or 0.0)
         if latency_attribute is not None and latency_attribute in attributes:
             place_ = f"{at}, {latency_attribute}"
             link = replace(link, latency_s=_latency_s(attributes[latency_attribute], latency_scale, place_))
@@ -106,6 +113,8 @@ def from_networkx(
         bundles.setdefault(ends, []).append(link)
         if not graph.is_directed():
             bundles.setdefault(ends[::-1], []).append(link)
+    if rates_bps and rate_scale is None:
+        _check_unit(median(rates_bps), f"{place}, {rate_attribute}")
     directed = from_links(
         (
             (*ends, _bundle(links, f"{place}, edge {ends[0]!r} - {ends[1]!r}"))
@@ -167,7 +176,7 @@ def read_graphml(
     rate_attribute: str | None = None,
     latency_from_coordinates: bool = False,
     latency_attribute: str | None = None,
-    rate_scale: float = 1.0,
+    rate_scale: float | None = None,
     latency_scale: float = 1.0,
 ) -> "nx.DiGraph":
     """Read a GraphML file (GML, JSON by its ending), such as the Topology Zoo's; nodes are called by their ids.
@@ -267,6 +276,18 @@ def _with_rate(link: Link, rate: Any, scale: float, place: str) -> Link:
     if not 0 < rate_bps < inf:
         raise ConfigError(place, repr(rate), "a rate in bit/s above 0")
     return replace(link, rate_bps=rate_bps)
+
+
+def _check_unit(rate_bps: float, place: str) -> None:
+    """Refuse rates that are hardly in bit/s."""
+    least_bps, most_bps = _LEAST_BPS, PLAUSIBLE_BPS[1]
+    if not least_bps <= rate_bps <= most_bps:
+        raise ConfigError(
+            place,
+            f"a median of {rate_bps:g} bit/s",
+            f"{least_bps / 1e3:g} kbit/s to {most_bps / 1e12:g} Tbit/s, as links have",
+            "Write topology.rate_scale = 1e6 for Mbit/s, 1e9 for Gbit/s, or 1 if it is right",
+        )
 
 
 def _latency_s(latency: Any, scale: float, place: str) -> float:

@@ -64,7 +64,7 @@ class GraphML:
     rate_attribute : str
         The edge attribute that holds a rate; where an edge has it, it replaces the link's.
     rate_scale : float
-        How many bit/s one unit of that attribute is.
+        How many bit/s one unit of that attribute is. Default: 1, and rates that links hardly have are refused.
     latency_attribute : str, optional
         The edge attribute that holds a latency; where an edge has it, it replaces the link's.
     latency_scale : float
@@ -78,7 +78,7 @@ class GraphML:
     path: Path
     link: Link
     rate_attribute: Name = "rate_bps"
-    rate_scale: Annotated[float, Field(gt=0)] = 1.0
+    rate_scale: Annotated[float, Field(gt=0)] | None = None
     latency_attribute: Name | None = None
     latency_scale: Annotated[float, Field(gt=0)] = 1.0
     latency_from_coordinates: bool = False
