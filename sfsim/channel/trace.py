@@ -114,8 +114,8 @@ class Trace(Channel):
                 guess = _likely(mean_bps)
                 raise NetworkError(
                     f"{self.path}: found a mean rate of {mean_bps:.4g} bit/s, expected {least_bps / 1e3:g} kbit/s to "
-                    f"{most_bps / 1e12:g} Tbit/s, as links have. Write rate_unit = {guess}, or rate_unit = 'bit/s' if it "
-                    "is right"
+                    f"{most_bps / 1e12:g} Tbit/s, as links have. "
+                    f"Write rate_unit = {guess}, or rate_unit = 'bit/s' if it is right"
                 )
             lines.append(f"{self.path.name}: a mean rate of {mean_bps:.4g} bit/s is hardly meant")
         return lines
