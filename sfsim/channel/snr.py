@@ -99,10 +99,13 @@ class Cqi(Law):
         changes within it, the transmissions meet different fades.
     outdated : bool
         Choose the scheme by the SNR of the block before: the modem knows it only afterwards.
+    share : float
+        Of bandwidth and time, what carries data: without guard bands, reference and control symbols, and of a TDD
+        pattern the slots of this direction. 0.77 for an LTE uplink, 0.9 for an NR one, times its slots.
 
     Source: 3GPP TS 38.214 table 5.2.2.1-2; thresholds see `CQI_SNR_DB`; chase combining: Chase, IEEE Trans.
     Communications 33(5), 1985. Block errors are logistic in the SNR, 10 % at the threshold, 3.5 per dB.
-    Left out: control overhead (the link's ``efficiency``); the delay of a message's last block by (N - 1)
+    Left out: the delay of a message's last block by (N - 1)
     round trips; incremental redundancy.
     """
 
@@ -110,6 +113,7 @@ class Cqi(Law):
     max_transmissions: Annotated[int, Field(ge=1, le=16)] = 4
     harq_rtt_s: Annotated[float, Field(ge=0)] = 0.008
     outdated: bool = False
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def bits_per_hz(self, snr: np.ndarray) -> np.ndarray:
         return self.over_time(lambda shift: snr, inf)
@@ -122,7 +126,8 @@ class Cqi(Law):
             transmissions += failed
             together = together + (now if number == 0 else snr(round(number * self.harq_rtt_s / block_s)))
             failed = block_error_rate(together, scheme)
-        return np.concatenate(([0.0], CQI_EFFICIENCY))[scheme] * (1 - failed) / transmissions
+        efficiency = self.share * np.concatenate(([0.0], CQI_EFFICIENCY))
+        return efficiency[scheme] * (1 - failed) / transmissions
 
 
 def block_error_rate(snr: np.ndarray, scheme: np.ndarray) -> np.ndarray:
