@@ -1,14 +1,17 @@
 """Every entry of channels/ loads, says its source, offers a rate, and stands in the README."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sfsim.channel import Constant, Trace, load, load_loss, parse, parse_loss
 from sfsim.channel.survey import survey
 from sfsim.declaration import read_toml
 from sfsim.errors import ConfigError
+from sfsim.network import FRAMINGS
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "channels"
 ENTRIES = sorted(CATALOGUE.glob("*.toml"))
@@ -72,3 +75,38 @@ def test_wrong_tables(table, message):
 def test_a_loss_is_not_a_channel():
     with pytest.raises(ConfigError, match="kind: found 'gilbert-elliott', expected"):
         load(CATALOGUE / "bursty-loss.toml")
+
+
+def test_what_real_frames_leave() -> None:
+    """Goodput of TCP with timestamps over full frames, by the standards' own numbers."""
+    tcp = FRAMINGS["tcp-ipv4-ethernet"]
+    frame, payload = tcp.payload_bytes + tcp.overhead_bytes, tcp.payload_bytes
+    wired, dsl = load(CATALOGUE / "wired.toml"), load(CATALOGUE / "dsl.toml")
+    assert wired.rate_bps * payload / frame == pytest.approx(1e9 * 1448 / 1538, rel=1e-4)  # 941 Mbit/s
+    # A packet of 1,492 bytes with 1,440 of data behind PPPoE, VLAN and PTM; 64 of 65 bytes of the line.
+    assert dsl.rate_bps * payload / frame == pytest.approx(10e6 * 64 / 65 * 1440 / 1525, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "block_hz", "carrier_hz", "symbols", "overhead"),
+    [
+        ("lte-pedestrian", 50, 180e3, 10e6, 1.0, 2 / 14),
+        ("lte-vehicular", 50, 180e3, 10e6, 1.0, 2 / 14),
+        ("markov-vehicular", 50, 180e3, 10e6, 1.0, 2 / 14),
+        ("5g-midband", 273, 360e3, 100e6, (14 + 2) / 70, 0.08),
+        ("5g-mmwave", 66, 1.44e6, 100e6, (14 + 2) / 70, 0.10),
+    ],
+)
+def test_what_the_grid_leaves(name, blocks, block_hz, carrier_hz, symbols, overhead) -> None:
+    """Data take the resource blocks of the carrier, this direction's symbols, and what pilots and control leave."""
+    entry = load(CATALOGUE / f"{name}.toml")
+    assert entry.snr_to_rate.share == pytest.approx(
+        blocks * block_hz / carrier_hz * symbols * (1 - overhead), abs=5e-4
+    )
+    whole = replace(entry, snr_to_rate=replace(entry.snr_to_rate, share=1.0))
+    times_s = np.linspace(0.0, 5.0, 50)
+    ours, all_of_it = entry.realise(1, "x"), whole.realise(1, "x")
+    for time_s in times_s:
+        assert ours.segment(time_s)[0] == pytest.approx(
+            entry.snr_to_rate.share * all_of_it.segment(time_s)[0], rel=1e-12
+        )
