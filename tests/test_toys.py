@@ -69,7 +69,7 @@ def test_a_benchmark(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_benchmark() -> None:
     with pytest.raises(
-        SystemExit, match="no benchmark 'simgrid_star'; there are checkpoints, codecs, learned"
+        SystemExit, match="no benchmark 'simgrid_star'; there are catalogue, checkpoints, codecs"
     ):
         benchmarks(["simgrid_star"])
 
