@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_a_forged_checksum_does_not_crash(wire: WireCodec) -> None:
             assert wire.decode(payload).shape == frame.shape
         except CodecError as error:
             assert str(error)
+
+
+def test_a_claimed_shape_takes_no_memory_before_it_is_looked_at() -> None:
+    """A few bytes that claim 2**27 numbers of 6 channels: refused by the size of the network's inside."""
+    wire = freeze(build(Ae(channels=64), 6, (20, 20), 7), 1)
+    frame, body = wire._open(wire.encode(tensor(1, 6, 20, 20)).payload)
+    for batch in (1, 64):
+        shape = (batch, 6, 4096, 2**27 // 6 // 4096 // batch)
+        forged = Frame(frame.kind, frame.dtype, shape, (bytes(body),), wire.version).pack(wire._signature)
+        tracemalloc.start()
+        with pytest.raises(CodecError, match=r"payload claims shape .* expected at most 268,435,456"):
+            wire.decode(forged)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+        tracemalloc.stop()
+    with pytest.raises(CodecError, match="found shape"):
+        wire.encode(torch.zeros(1, 1, 1, 1).expand(2**20, 6, 20, 20))
 
 
 def test_stale_and_foreign_weights() -> None:

@@ -29,6 +29,9 @@ from sfsim.workload.learned import integers
 from sfsim.workload.learned.latents import Conditional, Shape, Simple
 from sfsim.workload.learned.networks import Trainee, pad, root_mean_square
 
+# The widest activation of a decoder, in elements: 1 GiB. A frame of a few bytes may honestly hold very many symbols
+# that are nearly certain, so its length bounds nothing.
+_MAX_ACTIVATION = 2**28
 _DTYPES = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -177,6 +180,7 @@ class WireCodec:
             raise CodecError(f"found {x.dtype}, expected float16, float32 or float64")
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise CodecError(f"found shape {tuple(x.shape)}, expected (B, {self.in_channels}, H, W)")
+        self._check_size(tuple(x.shape), "found")
         if x.numel():
             self.declaration.stages_for(x.shape[2], x.shape[3])
             if not torch.isfinite(x).all():
@@ -214,7 +218,17 @@ class WireCodec:
             raise CodecError(
                 f"payload holds {frame.dtype} of shape {frame.shape}, expected a float (B, {self.in_channels}, H, W)"
             )
+        self._check_size(frame.shape, "payload claims")
         return frame, frame.parts[0]
+
+    def _check_size(self, shape: tuple[int, ...], words: str) -> None:
+        """Refuse a shape for which the networks would need more memory than any published system has."""
+        widest = shape[0] * self.declaration.channels * -(-shape[2] // 2) * -(-shape[3] // 2)
+        if widest > _MAX_ACTIVATION:
+            raise CodecError(
+                f"{words} shape {shape}: {self.declaration.name} would make {widest:,} numbers of it inside, "
+                f"expected at most {_MAX_ACTIVATION:,}"
+            )
 
     def _latent_shape(self, shape: tuple[int, ...]) -> Shape:
         step = 2**self.stages
