@@ -175,6 +175,8 @@ def _over(before: Scenario, over: Scenario, result: Result) -> Scenario:
         )
     if result.evaluations["value"].isna().any():
         raise ResultsError(f"{result.directory}: diverged; there is nothing to retime")
+    if result.evaluations.empty:
+        raise ResultsError(f"{result.directory}: came to no evaluation; there is nothing to retime")
     rounds = int(result.evaluations["round"].max())
     if rounds < before.global_rounds and before.gradient_gate is not None:
         raise ConfigError(

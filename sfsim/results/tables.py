@@ -55,7 +55,7 @@ def read_table(content: bytes, table: str) -> "pd.DataFrame":
     Raises
     ------
     Damaged
-        It lacks a column, or a column is of another type: another version of sfsim wrote it.
+        It lacks a column, or a column is of another type or lacks values: another version of sfsim wrote it.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -64,11 +64,18 @@ def read_table(content: bytes, table: str) -> "pd.DataFrame":
         found = pq.read_table(pa.BufferReader(content))
     except (OSError, ValueError) as error:  # arrow's own errors are both
         raise Damaged(str(error)) from None
-    for name, type_ in columns_of(table).items():
+    types = columns_of(table)
+    if table == "rounds":
+        types |= {name: float for name in found.column_names if name not in types}
+    for name, type_ in types.items():
         if name not in found.column_names:
             raise Damaged(f"found no column {name!r}")
         if (is_ := found.schema.field(name).type) != (expected := _arrow(type_)):
             raise Damaged(f"found column {name!r} of type {is_}, expected {expected}")
+        if type_ is not float and (
+            missing := found[name].null_count
+        ):  # NaN is a number, and means: not measured
+            raise Damaged(f"found column {name!r} without a value in {missing} of {len(found)} rows")
     return found.to_pandas()
 
 

@@ -85,6 +85,8 @@ def run_case(seed: int, until: float, number: int) -> list[Ended]:
     rng = random.Random(zlib.crc32(f"{seed}/{number}".encode()))
     subject = SUBJECTS[number % len(SUBJECTS)]
     file = rng.choice(subject.files)
+    if subject.whole:
+        return _run_whole(rng, subject, file)
     content = file.read_bytes()
     if subject.binary:
         damaged, damage = mutate.data(rng, content)
@@ -97,6 +99,18 @@ def run_case(seed: int, until: float, number: int) -> list[Ended]:
         target.write_bytes(damaged)
         place = f"{subject.kind} {file.name}: {damage}"
         return [_call(make(target, folder), place, folder) for make in subject.commands]
+
+
+def _run_whole(rng: random.Random, subject: Subject, file: Path) -> list[Ended]:
+    """Damage something in the folder of a file, anew for each command: some of them write into it."""
+    ends, state = [], rng.getstate()
+    for make in subject.commands:
+        rng.setstate(state)
+        with tempfile.TemporaryDirectory(prefix="torture-") as name:
+            target = _copy(file, Path(name))
+            assert subject.whole is not None
+            ends.append(_call(make(target, Path(name)), subject.whole(rng, target.parent), Path(name)))
+    return ends
 
 
 def _copy(file: Path, folder: Path) -> Path:
@@ -165,6 +179,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--no-valid", action="store_true", help="do not read the inputs as they are first")
+    parser.add_argument("--kind", help="damage inputs of this kind only, such as 'run directory'")
     parser.add_argument("--only", type=int, help="the number of one case")
     parser.add_argument("--minutes", type=float, default=40.0, help="begin no case after this")
     asked = parser.parse_args()
@@ -175,7 +190,7 @@ def main() -> None:
     torch.set_num_threads(1)
     until = time.perf_counter() + 60 * asked.minutes
     with tempfile.TemporaryDirectory(prefix="torture-") as name:
-        SUBJECTS.extend(prepare(Path(name)))
+        SUBJECTS.extend(one for one in prepare(Path(name)) if asked.kind in (None, one.kind))
         numbers = range(asked.count) if asked.only is None else [asked.only]
 
         counts: Counter[str] = Counter()

@@ -1,12 +1,17 @@
 """Valid files of every kind that sfsim reads, and the commands that read them."""
 
+import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from tests.torture import runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,12 +35,15 @@ class Subject:
         Each makes the arguments of one call from the damaged file and the case's folder.
     binary : bool
         Bytes are damaged instead of lines.
+    whole : callable, optional
+        Damages something in the folder of the file, which stays as it is, and says what.
     """
 
     kind: str
     files: tuple[Path, ...]
     commands: tuple[Callable[[Path, Path], list[str]], ...]
     binary: bool = False
+    whole: Callable[[random.Random, Path], str] | None = None
 
 
 def _arguments(verb: str, scenario: Path, folder: Path) -> list[str]:
@@ -83,7 +91,30 @@ def prepare(folder: Path) -> list[Subject]:
             (lambda file, out: _arguments("run", file.parents[2] / "folder.toml", out),),
             binary=True,
         ),
+        Subject("run directory", (_finished_run(toys),), _READERS, whole=runs.damage),
     ]
+
+
+_READERS: tuple[Callable[[Path, Path], list[str]], ...] = (
+    lambda file, out: ["report", str(file.parent), "--out", str(out / "page.html")],
+    lambda file, out: ["compare", str(file.parent), str(file.parents[1] / "whole")],
+    lambda file, out: [
+        "retime",
+        str(file.parent),
+        str(file.parents[1] / "star.toml"),
+        *("--out", str(out / "retimed"), "--no-report"),
+    ],
+    lambda file, out: ["resume", str(file.parent)],
+)
+
+
+def _finished_run(toys: Path) -> Path:
+    """Make a small run, twice, and return the summary of the one that is to be damaged."""
+    for name in ("run", "whole"):  # in processes of their own: this one will divide
+        options = ["--data-root", str(toys), "--out", str(toys / name), "--quiet"]
+        call = [sys.executable, "-m", "sfsim", "run", str(toys / "star.toml"), *options]
+        subprocess.run(call, cwd=ROOT, check=True)
+    return toys / "run" / "summary.json"
 
 
 def _encode(codec: Path, folder: Path) -> list[str]:
