@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from sfsim.declaration import declaration, misfit
+from sfsim.learning.schedules import AnySchedule, check_schedule
 
 Task = Literal["classification", "segmentation"]
 LossName = Literal["cross-entropy", "dice"]
@@ -302,27 +303,62 @@ def stage_names(model: AnyModel) -> tuple[str, ...]:
 
 # ---------------------------------------------------------------- optimisers
 
+Decay = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 @declaration
-class Sgd:
+class _Optimiser:
+    """What all optimisers have.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Step size; with a schedule, the one it starts from.
+    schedule : Schedule, optional
+        How the learning rate changes; default: not at all.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: AnySchedule | None = None
+
+    def __post_init__(self) -> None:
+        check_schedule(self.schedule, self.learning_rate)
+
+
+@declaration
+class Sgd(_Optimiser):
     """Stochastic gradient descent."""
 
     kind: Literal["sgd"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Share = 0.0
+    weight_decay: Decay = 0.0
 
 
 @declaration
-class Adam:
-    """Adam with torch's defaults."""
+class Adam(_Optimiser):
+    """Adam with torch's defaults; `weight_decay` is an L2 penalty, a part of the gradient."""
 
     kind: Literal["adam"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Decay = 0.0
 
 
-AnyOptimiser = Annotated[Sgd | Adam, Field(discriminator="kind")]
+@declaration
+class AdamW(_Optimiser):
+    """Adam whose `weight_decay` shrinks the weights themselves, with torch's defaults.
+
+    Source: Loshchilov and Hutter, arXiv 1711.05101.
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Decay = 0.01
+
+
+AnyOptimiser = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
 Optimiser = AnyOptimiser
