@@ -1,6 +1,8 @@
 """Fixtures that many tests share."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,10 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no reference data beside the checkout (set SFSIM_SHARED)")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """`sfsim check` leaves the garbage collector off: its process ends. This one goes on."""
+    yield
+    gc.enable()

@@ -62,7 +62,7 @@ def prepare(folder: Path) -> list[Subject]:
     (toys / "rates.csv").write_text(TABLE)
     (toys / "mahimahi.txt").write_text(MAHIMAHI)
     _images(toys / "set")
-    np.save(toys / "x.npy", np.random.default_rng(0).standard_normal((4, 4, 8, 8), dtype=np.float32))
+    np.save(toys / "x.npy", np.random.default_rng(0).standard_normal((4, 64, 8, 8), dtype=np.float32))
 
     here = tuple(path for path in sorted(toys.glob("*.toml")) if "main_server" in path.read_text())
     shipped = tuple(
