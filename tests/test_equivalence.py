@@ -11,7 +11,6 @@ from worlds import IMAGES, MASKS, clients, finished, scenario
 from sfsim.learning.data import load_dataset
 from sfsim.learning.declarations import (
     Adam,
-    AdamW,
     AnyModel,
     AnyOptimiser,
     Cnn,

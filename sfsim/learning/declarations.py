@@ -288,8 +288,8 @@ class ResNet34:
 class Vgg19:
     """VGG19 for small images; published cuts: ``conv1b``, ``conv3d`` and ``conv4d``.
 
-    On CIFAR they give 64x16x16, 256x4x4 and 512x2x2. The form that CIFAR is trained with: one linear layer behind global average pooling. ``width`` is the number of
-    channels of the first block, 64 in the paper.
+    On CIFAR they give 64x16x16, 256x4x4 and 512x2x2. The form that CIFAR is trained with: one linear layer behind
+    global average pooling. ``width`` is the number of channels of the first block, 64 in the paper.
 
     Source: Simonyan and Zisserman, arXiv 1409.1556, configuration E.
     """
