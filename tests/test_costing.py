@@ -21,7 +21,7 @@ from sfsim.learning.costing import (
     optimiser_cost,
 )
 from sfsim.learning.cut import Parts, split
-from sfsim.learning.declarations import Adam, AnyOptimiser, ResNet18, Sgd, UNet
+from sfsim.learning.declarations import Adam, AdamW, AnyOptimiser, ResNet18, Sgd, UNet
 from sfsim.learning.models import build
 from sfsim.learning.steps import backward, forward, make_optimiser
 
@@ -186,6 +186,8 @@ OPTIMISERS: list[AnyOptimiser] = [
     Sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.1),
     Adam(),
     Adam(weight_decay=0.1),
+    AdamW(),
+    AdamW(weight_decay=0.0),
 ]
 
 

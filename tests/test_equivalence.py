@@ -9,7 +9,17 @@ import torch
 from worlds import IMAGES, MASKS, clients, finished, scenario
 
 from sfsim.learning.data import load_dataset
-from sfsim.learning.declarations import Adam, AnyModel, AnyOptimiser, Cnn, ResNet18, Sgd, UNet
+from sfsim.learning.declarations import (
+    Adam,
+    AnyModel,
+    AnyOptimiser,
+    Cnn,
+    ResNet18,
+    ResNet34,
+    Sgd,
+    UNet,
+    Vgg19,
+)
 from sfsim.learning.losses import loss_function
 from sfsim.learning.models import build
 from sfsim.learning.steps import make_optimiser
@@ -25,6 +35,8 @@ SHAPES: list[tuple[AnyModel, tuple[str, ...], dict[str, Any]]] = [
     (Cnn(width=4), ("conv1", "conv3"), {"data": IMAGES}),
     (ResNet18(width=4), ("layer1b",), {"data": LARGER}),
     (ResNet18(width=4), ("layer1b", "layer4b"), {"data": LARGER}),
+    (ResNet34(width=2), ("layer4c",), {"data": LARGER}),
+    (Vgg19(width=2), ("conv1b", "conv5d"), {"data": replace(IMAGES, image_size=32)}),
     (UNet(width=2), ("enc2a", "dec2a"), {"data": MASKS, "loss": "dice", "batch_size": 8}),
 ]
 

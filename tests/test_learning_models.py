@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from sfsim.errors import ConfigError
+from sfsim.learning import costing
 from sfsim.learning.chain import Chain, Part, Stage
 from sfsim.learning.cut import Parts, split
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
@@ -19,8 +21,10 @@ from sfsim.learning.declarations import (
     Cnn,
     LossName,
     ResNet18,
+    ResNet34,
     Sgd,
     UNet,
+    Vgg19,
     stage_names,
 )
 from sfsim.learning.losses import loss_function
@@ -91,13 +95,97 @@ def test_resnet18_has_the_known_size_and_cut_shapes() -> None:
     assert split(imagenet, ("layer1b",)).front_end(x)[0].shape[1:] == (64, 16, 16)
 
 
-@pytest.mark.parametrize("model", [Cnn(), Cnn(norm="none"), ResNet18(width=4), UNet(width=4)])
+def test_resnet34_has_the_known_sizes_and_published_cut_shapes() -> None:
+    assert count(build(ResNet34(), 3, 10, seed=1)) == 21_282_122
+    chain = build(ResNet34(stem="imagenet"), 3, 1000, seed=1)
+    assert count(chain) == 21_797_672  # torchvision's table
+    chain, x = chain.to("meta"), torch.empty(1, 3, 224, 224, device="meta")
+    for cut, shape in {"layer1c": (64, 56, 56), "layer2d": (128, 28, 28), "layer3f": (256, 14, 14)}.items():
+        assert split(chain, (cut,)).front_end(x)[0].shape[1:] == shape
+    # torchvision's table counts 3.664 G multiply-adds, BatchNorm and additions not.
+    assert flops(chain, (1, 3, 224, 224)) == pytest.approx(2 * 3.664e9, rel=2e-4)
+
+
+def test_vgg19_has_the_known_sizes_and_published_cut_shapes() -> None:
+    chain = build(Vgg19(), 3, 10, seed=1)
+    assert count(chain) == 20_040_522
+    assert count(build(Vgg19(norm="none"), 3, 10, seed=1)) == 20_040_522 - 2 * 5_504
+    chain, x = chain.to("meta"), torch.empty(1, 3, 32, 32, device="meta")
+    for cut, shape in {"conv1b": (64, 16, 16), "conv3d": (256, 4, 4), "conv4d": (512, 2, 2)}.items():
+        assert split(chain, (cut,)).front_end(x)[0].shape[1:] == shape
+    # Multiply-adds of sixteen 3x3 convolutions by hand: 398 M.
+    layers = [(3, 64, 32), (64, 64, 32), (64, 128, 16), (128, 128, 16), (128, 256, 8), *[(256, 256, 8)] * 3]
+    layers += [(256, 512, 4), *[(512, 512, 4)] * 3, *[(512, 512, 2)] * 4]
+    by_hand = sum(9 * inside * out * side**2 for inside, out, side in layers) + 512 * 10
+    assert flops(chain, (1, 3, 32, 32)) == 2 * by_hand
+
+
+def flops(chain: Chain, shape: tuple[int, ...]) -> int:
+    return costing.count(chain, shape, training=False).forward.flops
+
+
+def torchvision_vgg19(norm: str) -> nn.Module:
+    """torchvision's layers behind the classifier that CIFAR has."""
+    whole = {"batch": torchvision.models.vgg19_bn, "none": torchvision.models.vgg19}[norm]
+    with torch.device("meta"):
+        net = whole(num_classes=10)
+        net.avgpool, net.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, 10)
+    return net.to_empty(device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [
+        (ResNet18(stem="imagenet"), 64),
+        (ResNet34(stem="imagenet"), 64),
+        (Vgg19(), 32),
+        (Vgg19(norm="none"), 32),
+    ],
+    ids=repr,
+)
+def test_forward_and_gradients_are_those_of_torchvision(model: AnyModel, side: int) -> None:
+    ours = build(model, 3, 10, seed=3)
+    if isinstance(model, Vgg19):
+        theirs = torchvision_vgg19(model.norm)
+    else:
+        theirs = getattr(torchvision.models, model.kind)(num_classes=10)
+    weights = ours.state_dict().values()
+    named = dict(zip(theirs.state_dict(), weights, strict=True))  # the same order of layers
+    theirs.load_state_dict(named)
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    for training in (True, False):
+        here, there = ours.train(training)(x)[0], theirs.train(training)(x)
+        assert torch.equal(here, there)
+        for y in (here, there):
+            y.square().sum().backward()
+    assert all(
+        torch.equal(mine.grad, its.grad)
+        for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("model", [ResNet34(width=1), Vgg19(width=1)], ids=lambda model: model.kind)
+def test_every_cut_is_legal_and_changes_nothing(model: AnyModel) -> None:
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    chain = build(model, 3, 4, seed=1)
+    expected = chain.eval()(x)[0]
+    for cut in stage_names(model)[:-1]:
+        check_model_cuts(model, [cut], "here")
+        parts = split(chain, (cut,))
+        smashed, skips = parts.front_end(x)
+        assert not skips and torch.equal(parts.server_side(smashed)[0], expected)
+
+
+SMALL = [Cnn(), Cnn(norm="none"), ResNet18(width=4), ResNet34(width=2), Vgg19(width=2), UNet(width=4)]
+
+
+@pytest.mark.parametrize("model", [*SMALL, Vgg19(width=2, norm="none")])
 def test_declared_stages_and_skips_are_those_of_the_built_model(model: AnyModel) -> None:
     chain = build(model, 1, 3, seed=1)
     assert chain.names == stage_names(model)
     assert chain.skips == model.skips
     has_norm = any(isinstance(module, nn.BatchNorm2d) for module in chain.modules())
-    assert has_norm is not (isinstance(model, Cnn) and model.norm == "none")
+    assert has_norm is not (isinstance(model, Cnn | Vgg19) and model.norm == "none")
 
 
 def test_building_is_seeded_and_leaves_the_global_random_state_alone() -> None:
@@ -164,6 +252,8 @@ def test_cuts_that_cannot_be_made(model: AnyModel, cuts: list[str], text: str) -
         (UNet(), 16, "The nearest is 32."),
         (Cnn(), 4, "found images of 4 pixels a side, expected at least 8 for the cnn"),
         (ResNet18(stem="imagenet"), 32, "expected at least 33 for the resnet18"),
+        (ResNet34(stem="imagenet"), 32, "expected at least 33 for the resnet34"),
+        (Vgg19(), 28, "found images of 28 pixels a side, expected at least 32 for the vgg19"),
     ],
 )
 def test_image_sizes_that_a_model_cannot_take(model: AnyModel, image_size: int, text: str) -> None:
@@ -179,6 +269,8 @@ def test_image_sizes_that_a_model_cannot_take(model: AnyModel, image_size: int, 
         (Cnn(width=2), 8),
         (ResNet18(width=2), 9),
         (ResNet18(width=2, stem="imagenet"), 33),
+        (ResNet34(width=2), 9),
+        (Vgg19(width=2), 32),
     ],
 )
 def test_smallest_image_trains_on_a_minibatch_of_one(model: AnyModel, size: int) -> None:
@@ -237,6 +329,7 @@ CUTS = [
     (Cnn(width=4, norm="none"), ("conv2",), "cross-entropy"),
     (ResNet18(width=4), ("layer1b",), "cross-entropy"),
     (ResNet18(width=4), ("stem", "layer3a"), "cross-entropy"),
+    (ResNet34(width=2), ("layer4c",), "cross-entropy"),
     (UNet(width=4), ("enc2a", "dec2a"), "dice"),
     (UNet(width=4), ("enc1b", "dec2b"), "cross-entropy"),
     (UNet(width=4), ("dec1a",), "dice"),

@@ -95,12 +95,12 @@ CASES = {
     "unknown kind": (
         'kind = "cnn"',
         'kind = "resnet"',
-        "a.toml, [model] kind: found 'resnet', expected 'cnn', 'resnet18' or 'unet'. Did you mean 'resnet18'?",
+        "a.toml, [model] kind: found 'resnet', expected 'cnn', 'resnet18', 'resnet34', 'vgg19' or 'unet'. Did you mean 'resnet34'?",
     ),
     "no kind": (
         '{ kind = "cnn" }',
         "{ width = 8 }",
-        "a.toml, [model] kind: found nothing, expected 'cnn', 'resnet18' or 'unet'",
+        "a.toml, [model] kind: found nothing, expected 'cnn', 'resnet18', 'resnet34', 'vgg19' or 'unet'",
     ),
     "half a variation": (
         "[clients.uplink]",
@@ -228,7 +228,7 @@ CASES = {
     "model of another task": (
         'kind = "cnn"',
         'kind = "unet"',
-        "a.toml, [model] kind: found 'unet', expected 'cnn' or 'resnet18', because the data set 'digits' is for classification",
+        "a.toml, [model] kind: found 'unet', expected 'cnn', 'resnet18', 'resnet34' or 'vgg19', because the data set 'digits' is for classification",
     ),
     "star without a link": (
         "[clients.downlink]\nrate_bps = 2e6\nlatency_s = 0.02\n",

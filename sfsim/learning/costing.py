@@ -32,7 +32,7 @@ from torch.utils.flop_counter import flop_registry
 
 from sfsim.cost import Cost
 from sfsim.learning.chain import Part, run_backward
-from sfsim.learning.declarations import AnyOptimiser, LossName, Sgd
+from sfsim.learning.declarations import AdamW, AnyOptimiser, LossName, Sgd
 from sfsim.learning.losses import loss_function
 
 Shape = tuple[int, ...]
@@ -145,7 +145,7 @@ def optimiser_cost(spec: AnyOptimiser, num_parameters: int, num_tensors: int = 1
     Parameters
     ----------
     spec : AnyOptimiser
-        SGD (with or without momentum) or Adam, with or without weight decay.
+        SGD (with or without momentum), Adam or AdamW, with or without weight decay. A schedule costs nothing here.
     num_parameters : int
         Scalars that are trained, float32.
     num_tensors : int
@@ -160,6 +160,7 @@ def optimiser_cost(spec: AnyOptimiser, num_parameters: int, num_tensors: int = 1
     step                  operators                                   operations  floats moved
     ====================  ==========================================  ==========  ============
     weight decay          g = g + w p                                 2           3
+    weight decay, AdamW   p *= 1 - r w                                1           2
     SGD                   p -= r g                                    2           3
     momentum, in front    b = m b; b += g                             2           2 + 3
     Adam                  m = lerp(m, g); v = b v; v += c g g;        3 + 1 + 3   3 + 2 + 4
@@ -171,7 +172,8 @@ def optimiser_cost(spec: AnyOptimiser, num_parameters: int, num_tensors: int = 1
     else:
         operations, floats, operators = 13, 19, 7
     if spec.weight_decay:
-        operations, floats, operators = operations + 2, floats + 3, operators + 1
+        more_operations, more_floats = (1, 2) if isinstance(spec, AdamW) else (2, 3)
+        operations, floats, operators = operations + more_operations, floats + more_floats, operators + 1
     return Cost(
         flops=operations * num_parameters,
         bytes_touched=4 * floats * num_parameters,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sfsim.errors import ConfigError, did_you_mean
-from sfsim.learning.declarations import AnyModel, ResNet18
+from sfsim.learning.declarations import AnyModel, ResNet18, ResNet34
 
 
 def check_model_cuts(model: AnyModel, cuts: Sequence[str], place: str) -> None:
@@ -24,8 +24,8 @@ def check_image_size(model: AnyModel, image_size: int, place: str) -> None:
         raise ConfigError(
             place, f"images of {image_size} pixels a side", expected, f"The nearest is {nearest}."
         )
-    smallest = {"cnn": 8, "unet": 32}.get(model.kind, 9)
-    if isinstance(model, ResNet18) and model.stem == "imagenet":
+    smallest = {"cnn": 8, "unet": 32, "vgg19": 32}.get(model.kind, 9)
+    if isinstance(model, ResNet18 | ResNet34) and model.stem == "imagenet":
         smallest = 33
     if image_size < smallest:
         expected = f"at least {smallest} for the {model.kind}"

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from sfsim.declaration import declaration, misfit
+from sfsim.learning.schedules import AnySchedule, check_schedule
 
 Task = Literal["classification", "segmentation"]
 LossName = Literal["cross-entropy", "dice"]
@@ -430,6 +431,49 @@ class ResNet18:
 
 
 @declaration
+class ResNet34:
+    """ResNet34; published cuts: ``layer1c``, ``layer2d`` and ``layer3f`` (64x56x56, 128x28x28, 256x14x14 on ImageNet).
+
+    ``stem = "cifar"`` is one 3x3 convolution, ``"imagenet"`` a 7x7 of stride 2 and a max-pool; 64 is the
+    paper's ``width``.
+
+    Source: He et al., arXiv 1512.03385.
+    """
+
+    kind: Literal["resnet34"] = "resnet34"
+    width: Width = 64
+    stem: Literal["cifar", "imagenet"] = "cifar"
+
+    stages: ClassVar[tuple[str, ...]] = (
+        *("stem", "layer1a", "layer1b", "layer1c", "layer2a", "layer2b", "layer2c", "layer2d"),
+        *("layer3a", "layer3b", "layer3c", "layer3d", "layer3e", "layer3f"),
+        *("layer4a", "layer4b", "layer4c", "head"),
+    )
+    skips: ClassVar[Skips] = {}
+
+
+@declaration
+class Vgg19:
+    """VGG19 for small images; published cuts: ``conv1b``, ``conv3d`` and ``conv4d``.
+
+    On CIFAR they give 64x16x16, 256x4x4 and 512x2x2. The form that CIFAR is trained with: one linear layer behind
+    global average pooling. ``width`` is the number of channels of the first block, 64 in the paper.
+
+    Source: Simonyan and Zisserman, arXiv 1409.1556, configuration E.
+    """
+
+    kind: Literal["vgg19"] = "vgg19"
+    width: Width = 64
+    norm: Literal["batch", "none"] = "batch"
+
+    stages: ClassVar[tuple[str, ...]] = (
+        *("conv1a", "conv1b", "conv2a", "conv2b", "conv3a", "conv3b", "conv3c", "conv3d"),
+        *("conv4a", "conv4b", "conv4c", "conv4d", "conv5a", "conv5b", "conv5c", "conv5d", "head"),
+    )
+    skips: ClassVar[Skips] = {}
+
+
+@declaration
 class UNet:
     """SplitFedZip's U-Net; published cuts: ``enc2a`` and ``dec2a``, or (shallow) ``enc1a`` and ``dec1a``.
 
@@ -454,7 +498,7 @@ class UNet:
 
 
 AnyModel = Annotated[
-    Cnn | ResNet18 | UNet,
+    Cnn | ResNet18 | ResNet34 | Vgg19 | UNet,
     Field(discriminator="kind"),
 ]
 
@@ -470,27 +514,62 @@ def stage_names(model: AnyModel) -> tuple[str, ...]:
 
 # ---------------------------------------------------------------- optimisers
 
+Decay = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 @declaration
-class Sgd:
+class _Optimiser:
+    """What all optimisers have.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Step size; with a schedule, the one it starts from.
+    schedule : Schedule, optional
+        How the learning rate changes; default: not at all.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: AnySchedule | None = None
+
+    def __post_init__(self) -> None:
+        check_schedule(self.schedule, self.learning_rate)
+
+
+@declaration
+class Sgd(_Optimiser):
     """Stochastic gradient descent."""
 
     kind: Literal["sgd"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Share = 0.0
+    weight_decay: Decay = 0.0
 
 
 @declaration
-class Adam:
-    """Adam with torch's defaults."""
+class Adam(_Optimiser):
+    """Adam with torch's defaults; `weight_decay` is an L2 penalty, a part of the gradient."""
 
     kind: Literal["adam"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Decay = 0.0
 
 
-AnyOptimiser = Annotated[Sgd | Adam, Field(discriminator="kind")]
+@declaration
+class AdamW(_Optimiser):
+    """Adam whose `weight_decay` shrinks the weights themselves, with torch's defaults.
+
+    Source: Loshchilov and Hutter, arXiv 1711.05101.
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Decay = 0.01
+
+
+AnyOptimiser = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
 Optimiser = AnyOptimiser

@@ -1,6 +1,7 @@
 """Build the model that a scenario declares, from a seed and without touching the global random state."""
 
 import os
+from typing import Literal
 
 import torch
 
@@ -8,9 +9,10 @@ from sfsim import seeds
 from sfsim.errors import ConfigError
 from sfsim.learning.chain import Chain
 from sfsim.learning.cnn import cnn
-from sfsim.learning.declarations import AnyModel, Cnn, ResNet18
-from sfsim.learning.resnet import resnet18
+from sfsim.learning.declarations import AnyModel, Cnn, ResNet18, ResNet34, Vgg19
+from sfsim.learning.resnet import resnet
 from sfsim.learning.unet import unet
+from sfsim.learning.vgg import vgg19
 
 
 def build(model: AnyModel, in_channels: int, num_classes: int, seed: int) -> Chain:
@@ -47,8 +49,11 @@ def build(model: AnyModel, in_channels: int, num_classes: int, seed: int) -> Cha
 def _chain(model: AnyModel, in_channels: int, num_classes: int) -> Chain:
     if isinstance(model, Cnn):
         return cnn(in_channels, num_classes, model.width, model.norm)
-    if isinstance(model, ResNet18):
-        return resnet18(in_channels, num_classes, model.width, model.stem)
+    if isinstance(model, ResNet18 | ResNet34):
+        depth: Literal[18, 34] = 18 if isinstance(model, ResNet18) else 34
+        return resnet(depth, in_channels, num_classes, model.width, model.stem)
+    if isinstance(model, Vgg19):
+        return vgg19(in_channels, num_classes, model.width, model.norm)
     return unet(in_channels, num_classes, model.width)
 
 

@@ -1,4 +1,4 @@
-"""ResNet18 as a chain of stages: a stem, eight residual blocks and a head.
+"""ResNet18 and ResNet34 as chains of stages: a stem, eight or sixteen residual blocks and a head.
 
 Source: He et al., arXiv 1512.03385; initialisation as in torchvision.
 """
@@ -8,6 +8,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from sfsim.learning.chain import Chain, Stage
+
+# Blocks of each layer.
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class Block(nn.Module):
@@ -32,13 +35,21 @@ class Block(nn.Module):
         return self.relu(self.conv(x) + self.shortcut(x))  # type: ignore[no-any-return]
 
 
-def resnet18(
-    in_channels: int, num_classes: int, width: int = 64, stem: Literal["cifar", "imagenet"] = "cifar"
+def resnet(
+    depth: Literal[18, 34],
+    in_channels: int,
+    num_classes: int,
+    width: int = 64,
+    stem: Literal["cifar", "imagenet"] = "cifar",
 ) -> Chain:
-    """Return ResNet18; with three channels, ten classes and the CIFAR stem it has 11,173,962 parameters.
+    """Return a ResNet of basic blocks.
+
+    With three channels, ten classes and the CIFAR stem ResNet18 has 11,173,962 parameters, ResNet34 21,282,122.
 
     Parameters
     ----------
+    depth : int
+        Which one.
     in_channels, num_classes : int
         Channels of the image and number of logits.
     width : int
@@ -54,11 +65,12 @@ def resnet18(
         last = [nn.MaxPool2d(3, stride=2, padding=1)]
     stages = {"stem": Stage(nn.Sequential(*first, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *last))}
     channels = width
-    for layer in (1, 2, 3, 4):
+    for layer, blocks in enumerate(BLOCKS[depth], start=1):
         out = width * 2 ** (layer - 1)
-        stages[f"layer{layer}a"] = Stage(Block(channels, out, stride=1 if layer == 1 else 2))
-        stages[f"layer{layer}b"] = Stage(Block(out, out, stride=1))
-        channels = out
+        for letter in "abcdef"[:blocks]:
+            stride = 2 if letter == "a" and layer > 1 else 1
+            stages[f"layer{layer}{letter}"] = Stage(Block(channels, out, stride))
+            channels = out
     stages["head"] = Stage(
         nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sfsim.learning.chain import Part, run_backward
-from sfsim.learning.declarations import AnyOptimiser, LossName, Sgd
+from sfsim.learning.declarations import Adam, AnyOptimiser, LossName, Sgd
 from sfsim.learning.losses import loss_function
 
 
@@ -124,6 +124,10 @@ class _Adam(_Uncompiled, torch.optim.Adam):
     step: Any = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
+class _AdamW(_Uncompiled, torch.optim.AdamW):
+    step: Any = torch.no_grad()(unwrap(torch.optim.AdamW.step))
+
+
 def make_optimiser(spec: AnyOptimiser, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Return torch's optimiser for a declaration; call `zero_grad`, one or more `backward`, `step`."""
     # One tensor after another (foreach=False): the same arithmetic on every device and version.
@@ -135,7 +139,8 @@ def make_optimiser(spec: AnyOptimiser, parameters: Iterable[torch.nn.Parameter])
             weight_decay=spec.weight_decay,
             foreach=False,
         )
-    return _Adam(
+    kind: type[torch.optim.Optimizer] = _Adam if isinstance(spec, Adam) else _AdamW
+    return kind(
         parameters,
         lr=spec.learning_rate,
         betas=spec.betas,

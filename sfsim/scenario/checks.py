@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sfsim.codec.chain import Chain
 from sfsim.codec.learned import Learned
 from sfsim.declaration import Loc, misfit
+from sfsim.declaration.fields import list_words
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.network.declarations import Link
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario
 
 _METRICS = {"classification": "accuracy", "segmentation": "mji"}
-_MODEL_TASKS = {"cnn": "classification", "resnet18": "classification", "unet": "segmentation"}
+_MODEL_TASKS = {
+    **dict.fromkeys(("cnn", "resnet18", "resnet34", "vgg19"), "classification"),
+    "unet": "segmentation",
+}
 
 
 def check(scenario: "Scenario") -> None:
@@ -92,7 +96,7 @@ def _check_learning(scenario: "Scenario") -> None:
     data, model, partition = scenario.data, scenario.model, scenario.partition
     task = _MODEL_TASKS[model.kind]
     if task != data.task:
-        fitting = " or ".join(repr(kind) for kind, other in _MODEL_TASKS.items() if other == data.task)
+        fitting = list_words([repr(kind) for kind, other in _MODEL_TASKS.items() if other == data.task])
         expected = f"{fitting}, because the data set {data.kind!r} is for {data.task}"
         raise misfit(("model", "kind"), repr(model.kind), expected)
     with at("cut_layers"):

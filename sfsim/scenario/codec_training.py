@@ -71,6 +71,9 @@ class CodecTraining:
     as_published: tuple[AsPublished, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.optimiser.schedule is not None:
+            expected = "nothing: learned codecs are trained at one learning rate"
+            raise misfit(("optimiser", "schedule"), f"the kind {self.optimiser.schedule.kind!r}", expected)
         if self.update_every_minibatches is not None:
             if self.update not in ("round", "minibatches"):
                 raise misfit(

@@ -29,7 +29,7 @@ from sfsim.errors import ResultsError
 from sfsim.workload.saving import read_state, write_state
 
 POINTER = "checkpoint.json"
-FORMAT = 3
+FORMAT = 4
 _BLOCK = struct.Struct("<II")
 
 Rows = list[list[Any]]

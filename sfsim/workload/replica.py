@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from sfsim.learning.rates import LearningRate
 from sfsim.learning.steps import Forward, make_optimiser
 
 if TYPE_CHECKING:
@@ -46,16 +47,22 @@ class Replica:
 
     def __init__(self, parts: Mapping[str, Part], optimiser: AnyOptimiser) -> None:
         self.parts = dict(parts)
-        self._declared = optimiser
+        self._declared, self._rate = optimiser, LearningRate(optimiser)
+        self._steps = 0
         self.pending = Pending()
         self.reset_optimiser()
 
     def reset_optimiser(self) -> None:
-        """Forget momentum and moments."""
+        """Forget momentum and moments; the learning rate's schedule goes on."""
         self.optimiser = make_optimiser(self._declared, self._weights())
 
-    def step(self) -> None:
-        """Step on the gradients that were accumulated, and forget them."""
+    def step(self, round: int) -> None:
+        """Step on the gradients that were accumulated, at the learning rate of now, and forget them."""
+        if self._rate.by is not None:
+            rate = self._rate(round - 1 if self._rate.by == "round" else self._steps)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+        self._steps += 1
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
@@ -74,6 +81,7 @@ class Replica:
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "gradients": [weight.grad for weight in self._weights()],
             "optimiser": self.optimiser.state_dict(),
+            "steps": self._steps,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -81,6 +89,7 @@ class Replica:
         for name, part in self.parts.items():
             part.load_state_dict(saved["parts"][name])
         self.optimiser.load_state_dict(saved["optimiser"])
+        self._steps = saved["steps"]
         for weight, gradient in zip(self._weights(), saved["gradients"], strict=True):
             weight.grad = gradient
 

@@ -241,7 +241,7 @@ class Training:
         access = (Access(setting.server_name(client), "write"),)
 
         def run() -> None:
-            replica.step()
+            replica.step(at.round)
             self._epochs.half_done(client, at)
 
         return setting.work(
@@ -270,7 +270,7 @@ class Training:
             gradient = up.learn(pending.rehearsal, gradient, client, at)
             assert gradient is not None
             backward(pending.forward, gradient, pending.skip_gradients)
-            replica.step()
+            replica.step(at.round)
             self._epochs.half_done(client, at)
 
         touches = [client, *self._epochs.touches(client)]
