@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "study": {"results", "scenario", "simulation"},
     "warming": {"scenario", "simulation"},
     "machine": set(),
+    "start": {"__main__"},
     "retiming": {"results", "scenario", "workload", "world", "simulation"},
     "resuming": {"results", "scenario", "workload"},
     "simulation": {"world", "results", "resuming", "scenario", "learning", "workload", "machine"},

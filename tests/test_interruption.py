@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,3 +111,19 @@ def test_the_command_ends_with_one_line(
         main()
     assert exit_.value.code == code and signal.getsignal(number) == before
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupt_while_modules_are_imported_ends_with_one_line() -> None:
+    script = (
+        "import builtins, sys\n"
+        "usual = builtins.__import__\n"
+        "def stops(name, *rest):\n"
+        "    if name == 'typer':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return usual(name, *rest)\n"
+        "builtins.__import__ = stops\n"
+        "from sfsim.start import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted before anything had begun\n")

@@ -283,7 +283,7 @@ def test_a_missing_data_set_says_what_to_do(spec: AnyDataset, download: str, tmp
 @pytest.mark.parametrize(
     ("table", "text"),
     [
-        ({"kind": "cifar100"}, "cifar10"),
+        ({"kind": "cifar1000"}, "cifar10"),
         ({"kind": "ham10000", "layout": "kaggle"}, "splitfedzip"),
         ({"kind": "ham10000", "image_size": 0}, "found 0, expected a whole number of at least 1"),
         ({"kind": "digits", "test_fraction": 1.0}, "less than 1"),

@@ -8,11 +8,25 @@ import numpy as np
 
 from sfsim import seeds
 from sfsim.errors import DataError
-from sfsim.learning.cifar import load_cifar10
+from sfsim.learning.cifar import load_cifar10, load_cifar100
+from sfsim.learning.class_folder import load_class_folder, load_diagnoses
 from sfsim.learning.dataset import Dataset, Examples, assemble, draw_roles
-from sfsim.learning.declarations import AnyDataset, Cifar10, Digits, Ham10000, ImageMaskFolder
+from sfsim.learning.declarations import (
+    AnyDataset,
+    Cifar10,
+    Cifar100,
+    Digits,
+    Ham10000,
+    Ham10000Diagnoses,
+    ImageClassFolder,
+    ImageMaskFolder,
+    MedMnist,
+    Mnist,
+)
 from sfsim.learning.ham10000 import load_ham10000
+from sfsim.learning.idx import load_mnist
 from sfsim.learning.image_folder import load_image_folder
+from sfsim.learning.medmnist import load_medmnist
 from sfsim.learning.synthetic import load_synthetic
 
 __all__ = ["Dataset", "Examples", "load_dataset"]
@@ -31,7 +45,7 @@ def load_dataset(spec: AnyDataset, root: Path | None, seed: int, validation_frac
         Decides which examples are kept, validated and tested on.
     validation_fraction : float
         Share of the examples outside the test split that is validated on; 0 for none. SplitFedZip's folder
-        layout brings its own validation split.
+        layout and MedMNIST bring their own validation split.
 
     Raises
     ------
@@ -49,6 +63,16 @@ def load_dataset(spec: AnyDataset, root: Path | None, seed: int, validation_frac
         return _digits(spec, validation_fraction, rng)
     if isinstance(spec, Cifar10):
         return load_cifar10(spec, root, validation_fraction, rng)
+    if isinstance(spec, Cifar100):
+        return load_cifar100(spec, root, validation_fraction, rng)
+    if isinstance(spec, Mnist):
+        return load_mnist(spec, root, validation_fraction, rng)
+    if isinstance(spec, MedMnist):
+        return load_medmnist(spec, root, rng)
+    if isinstance(spec, ImageClassFolder):
+        return load_class_folder(spec, root, validation_fraction, rng)
+    if isinstance(spec, Ham10000Diagnoses):
+        return load_diagnoses(spec, root, validation_fraction, rng)
     if isinstance(spec, Ham10000):
         return load_ham10000(spec, root, validation_fraction, rng)
     if isinstance(spec, ImageMaskFolder):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sfsim.errors import ConfigError
-from sfsim.learning.declarations import Task
+from sfsim.learning.declarations import Cifar10, Cifar100, Mnist, Task
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
@@ -198,6 +198,31 @@ def assemble(
         partition_labels=labels[train].astype(np.int64),
         client_indices=client_indices,
         notes=tuple(notes),
+    )
+
+
+def assemble_given(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    test_inputs: np.ndarray,
+    test_targets: np.ndarray,
+    spec: Cifar10 | Cifar100 | Mnist,
+    validation_fraction: float,
+    rng: np.random.Generator,
+) -> Dataset:
+    """Make a data set that brings its test split: the others are kept up to `max_examples`, and split by `rng`."""
+    if spec.max_examples is not None and spec.max_examples < len(inputs):
+        kept = np.sort(rng.permutation(len(inputs))[: spec.max_examples])
+        inputs, targets = inputs[kept], targets[kept]
+    roles = np.concatenate(
+        [draw_roles(np.arange(len(inputs)), 0, validation_fraction, rng), np.full(len(test_inputs), TEST)]
+    )
+    return assemble(
+        np.concatenate([inputs, test_inputs]),
+        np.concatenate([targets, test_targets]),
+        roles,
+        spec.task,
+        spec.num_classes,
     )
 
 

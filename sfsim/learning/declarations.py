@@ -67,6 +67,165 @@ class Cifar10:
 
 
 @declaration
+class Cifar100:
+    """CIFAR-100 as python pickles (``train`` and ``test``), with any number of rows.
+
+    Parameters
+    ----------
+    path : str
+        The folder below the data root.
+    labels : {"fine", "coarse"}
+        100 classes, or the 20 that they are grouped into.
+    max_examples : int, optional
+        Keeps that many training rows, drawn by seed.
+    """
+
+    kind: Literal["cifar100"] = "cifar100"
+    path: str = "cifar-100-python"
+    labels: Literal["fine", "coarse"] = "fine"
+    max_examples: Positive | None = None
+
+    task: ClassVar[Task] = "classification"
+    in_channels: ClassVar[int] = 3
+    image_size: ClassVar[int] = 32
+
+    @property
+    def num_classes(self) -> int:
+        """100 or 20."""
+        return {"fine": 100, "coarse": 20}[self.labels]
+
+
+@declaration
+class Mnist:
+    """MNIST in its own form, idx, packed with gzip or not; other sets in that form too (Fashion-MNIST, KMNIST, EMNIST).
+
+    Parameters
+    ----------
+    path : str
+        The folder below the data root with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same two
+        of ``t10k``, each as it is or with ``.gz``.
+    num_classes : int
+        How many classes the labels tell apart.
+    max_examples : int, optional
+        Keeps that many training images, drawn by seed.
+    """
+
+    kind: Literal["mnist"] = "mnist"
+    path: str = "MNIST/raw"
+    num_classes: Annotated[int, Field(ge=2, le=256)] = 10
+    max_examples: Positive | None = None
+
+    task: ClassVar[Task] = "classification"
+    in_channels: ClassVar[int] = 1
+    image_size: ClassVar[int] = 28
+
+
+@declaration
+class MedMnist:
+    """One ``.npz`` file in MedMNIST's form: ``train_images``, ``train_labels``, and the same of ``val`` and ``test``.
+
+    Images are uint8 (N, H, W) or (N, H, W, 3), labels whole numbers (N,) or (N, 1). The file's own three splits are
+    used, so `validation_fraction` has no effect.
+
+    Parameters
+    ----------
+    path : str
+        The file below the data root, such as ``"pathmnist.npz"``.
+    num_classes : int
+        How many classes the labels tell apart.
+    in_channels : {1, 3}
+        What the file holds: grey or colour.
+    image_size : int
+        Pixels along each side.
+    max_examples : int, optional
+        Keeps that many training images, drawn by seed.
+
+    Left out: volumes, and several labels for one image (ChestMNIST).
+    """
+
+    kind: Literal["medmnist"] = "medmnist"
+    path: str
+    num_classes: Annotated[int, Field(ge=2, le=1000)]
+    in_channels: Literal[1, 3] = 3
+    image_size: Positive = 28
+    max_examples: Positive | None = None
+
+    task: ClassVar[Task] = "classification"
+
+
+@declaration
+class ImageClassFolder:
+    """A folder of pictures per class.
+
+    Parameters
+    ----------
+    path : str
+        The folder below the data root.
+    classes : tuple of str
+        Names of the folders whose pictures are the classes 0, 1, ...; pictures in other folders are left out, and the
+        notes say how many.
+    images : str
+        Glob pattern of the pictures inside `path`; the folder that holds one is its class.
+    test_images : str, optional
+        Pattern of the pictures to test on; by default `test_fraction` of all is drawn by seed.
+    image_size : int
+        To how many pixels along each side they are resized.
+    max_images : int, optional
+        How many to keep of those to train and validate on, drawn by seed.
+    test_fraction : float
+        Share that is tested on where there is no `test_images`.
+    """
+
+    kind: Literal["image-class-folder"] = "image-class-folder"
+    path: str
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
+    images: Pattern = "*/*"
+    test_images: Pattern | None = None
+    image_size: Positive = 224
+    max_images: Positive | None = None
+    test_fraction: Fraction = 0.2
+
+    task: ClassVar[Task] = "classification"
+    in_channels: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise misfit("classes", "a name twice", "each folder once")
+
+    @property
+    def num_classes(self) -> int:
+        """One for each folder."""
+        return len(self.classes)
+
+
+@declaration
+class Ham10000Diagnoses:
+    """HAM10000 as seven classes: the column ``dx`` of its metadata. All images of a lesion are in one split.
+
+    Classes are 0 to 6 in the order akiec, bcc, bkl, df, mel, nv, vasc.
+
+    Parameters
+    ----------
+    path : str
+        The folder below the data root, in the official layout; masks are not needed.
+    max_images : int, optional
+        How many images to keep, drawn by seed; default: all.
+    test_fraction : float
+        Share of them that is tested on.
+    """
+
+    kind: Literal["ham10000-diagnoses"] = "ham10000-diagnoses"
+    path: str = "HAM10000"
+    image_size: Positive = 64
+    max_images: Positive | None = None
+    test_fraction: Fraction = 0.2
+
+    task: ClassVar[Task] = "classification"
+    in_channels: ClassVar[int] = 3
+    num_classes: ClassVar[int] = 7
+
+
+@declaration
 class Ham10000:
     """HAM10000 skin lesions with binary masks, in the official layout or in SplitFedZip's.
 
@@ -167,7 +326,16 @@ class Synthetic:
 
 
 AnyDataset = Annotated[
-    Digits | Cifar10 | Ham10000 | ImageMaskFolder | Synthetic,
+    Digits
+    | Mnist
+    | Cifar10
+    | Cifar100
+    | MedMnist
+    | ImageClassFolder
+    | Ham10000
+    | Ham10000Diagnoses
+    | ImageMaskFolder
+    | Synthetic,
     Field(discriminator="kind"),
 ]
 

@@ -4,6 +4,7 @@ PIL converts anything into anything without a word (16 bits are clipped to white
 colours become their luminance). So a file is looked at first and converted after.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,28 @@ def read_pair(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarra
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1)), levels, exact
 
 
+def read_image(image: Path, size: int) -> np.ndarray:
+    """Decode an image, turned upright, to a square; returns and raises as `read_pair` does for its image."""
+    from PIL import Image, ImageOps
+
+    with _opened(image) as picture:
+        values = _values(ImageOps.exif_transpose(picture), image)
+    small = np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BILINEAR))
+    if values.ndim == 2:  # one channel of more than 8 bits
+        return np.repeat(small.clip(0, 1)[None], 3, axis=0)
+    return np.ascontiguousarray(small.transpose(2, 0, 1))
+
+
+def read_images(images: Sequence[Path], size: int) -> np.ndarray:
+    """Decode images to (N, 3, size, size): uint8, or float32 in [0, 1] if any of them is of more than 8 bits."""
+    decoded = [read_image(image, size) for image in images]
+    if len({values.dtype for values in decoded}) > 1:
+        decoded = [
+            values if values.dtype == np.float32 else (values / 255).astype(np.float32) for values in decoded
+        ]
+    return np.stack(decoded)
+
+
 def resized(classes: np.ndarray, size: int) -> np.ndarray:
     """Resize classes, uint8 (H, W), to a square, each pixel that of the nearest."""
     from PIL import Image
@@ -64,6 +87,7 @@ def _opened(path: Path) -> "Image.Image":
 
     from PIL import Image, UnidentifiedImageError
 
+    picture = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -79,6 +103,8 @@ def _opened(path: Path) -> "Image.Image":
         picture.load()
     except (Image.DecompressionBombError, UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         # PIL raises SyntaxError for some broken PNGs
+        if picture is not None:
+            picture.close()
         raise DataError(f"{path} cannot be decoded as an image ({error})") from None
     return picture
 
