@@ -19,6 +19,7 @@ from sfsim.device import check_memory
 from sfsim.device.server import DeviceServer
 from sfsim.errors import ConfigError
 from sfsim.learning.data import load_dataset
+from sfsim.learning.normalising import normalised
 from sfsim.learning.partition import partition
 from sfsim.ledger import Ledger
 from sfsim.network import AnyNetwork, Network, PacketNetwork, framing, unused_effects
@@ -197,6 +198,7 @@ def load_data(scenario: Scenario, data_root: Path | None) -> tuple[Dataset, dict
     names, seed = scenario.client_names, scenario.seeds.data
     dataset = load_dataset(scenario.data, data_root, seed, scenario.validation_fraction)
     _check_splits(scenario, dataset)
+    dataset = normalised(dataset, scenario.normalisation)
     dealt = partition(
         dataset.partition_labels,
         scenario.partition,

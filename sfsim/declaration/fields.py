@@ -105,6 +105,18 @@ def names(option: Any) -> set[str]:
     return given | {label or getattr(bare, "__name__", str(bare))}
 
 
+def words(kind: Any) -> list[str]:
+    """Return the texts that may stand where `kind` is expected, where only some may.
+
+    >>> words(Literal["a", "b"] | int)
+    ['a', 'b']
+    """
+    literals = [
+        bare for bare in (unwrap(option)[0] for option in options(kind)) if get_origin(bare) is Literal
+    ]
+    return [value for bare in literals for value in get_args(bare) if isinstance(value, str)]
+
+
 def list_words(words: list[str], last: str = "or") -> str:
     """Join words for a sentence.
 

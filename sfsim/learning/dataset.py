@@ -25,10 +25,13 @@ class Examples:
         uint8 (0 to 255) or float32 (already scaled).
     stored_targets : Tensor (N,) or (N, H, W)
         Classes, uint8 or int64.
+    normalisation : (Tensor (C,), Tensor (C,)), optional
+        Mean and standard deviation, float32, by which batches are normalised.
     """
 
     stored_inputs: Tensor
     stored_targets: Tensor
+    normalisation: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.stored_inputs)
@@ -36,15 +39,26 @@ class Examples:
     def __getitem__(self, positions: np.ndarray | slice) -> "Examples":
         """Return some of the examples, in the order of `positions`."""
         at = positions if isinstance(positions, slice) else torch.from_numpy(positions)
-        return Examples(self.stored_inputs[at], self.stored_targets[at])
+        return Examples(self.stored_inputs[at], self.stored_targets[at], self.normalisation)
 
     def batch(
         self, positions: np.ndarray | slice, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor]:
-        """Return inputs, float32 in [0, 1] (B, C, H, W), and int64 targets (B,) or (B, H, W), on `device`."""
+        """Return inputs, float32 (B, C, H, W), and int64 targets (B,) or (B, H, W), on `device`.
+
+        Inputs are in [0, 1], or normalised.
+        """
         some = self[positions]
         inputs, targets = some.stored_inputs.to(device), some.stored_targets.to(device)
-        return (inputs / 255 if inputs.dtype == torch.uint8 else inputs), targets.long()
+        return self.normalise(inputs / 255 if inputs.dtype == torch.uint8 else inputs), targets.long()
+
+    def normalise(self, inputs: Tensor) -> Tensor:
+        """Return inputs in [0, 1] (B, C, ...) as a model gets them, on the device they are on."""
+        if self.normalisation is None:
+            return inputs
+        shape = (-1, *[1] * (inputs.ndim - 2))
+        mean, std = (numbers.to(inputs.device).view(shape) for numbers in self.normalisation)
+        return (inputs - mean) / std
 
     @cached_property
     def inputs(self) -> Tensor:

@@ -11,6 +11,7 @@ from sfsim.declaration import Loc, misfit
 from sfsim.declaration.fields import list_words
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
+from sfsim.learning.preparing import check_normalisation
 from sfsim.network.declarations import Link
 from sfsim.network.topology import HUB
 from sfsim.scenario.cells import check_cells
@@ -103,6 +104,7 @@ def _check_learning(scenario: "Scenario") -> None:
         check_model_cuts(model, scenario.cut_layers, "")
     with at("data", "image_size"):
         check_image_size(model, data.image_size, "")
+    check_normalisation(scenario.normalisation, data.in_channels)
     if scenario.loss == "dice" and task != "segmentation":
         raise misfit("loss", "'dice'", f"'cross-entropy', because the data set {data.kind!r} is for {task}")
     if partition.kind == "folders" and getattr(data, "layout", None) != "splitfedzip":

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from sfsim.declaration import declaration
 from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid, LossName, Optimiser
+from sfsim.learning.preparing import AnyNormalisation
 from sfsim.network.cell import AnyCell
 from sfsim.scenario.checks import check
 from sfsim.scenario.codec_training import CodecTraining
@@ -72,6 +73,9 @@ class Scenario:
         How the training data is dealt to the clients.
     validation_fraction : float
         Share of the training data that is set aside for validation before it is dealt.
+    normalisation : Normalisation, optional
+        How inputs, in [0, 1], are shifted and scaled before the model sees them; default: not at all. By name: the
+        training split's own mean and standard deviation, or what code for a data set usually has.
     model : Model
         What is trained.
     cut_layers : list of str
@@ -122,6 +126,7 @@ class Scenario:
     data: AnyDataset
     partition: AnyPartition = Field(default_factory=Iid)
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    normalisation: AnyNormalisation | None = None
     model: AnyModel
     cut_layers: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]
     optimiser: Optimiser

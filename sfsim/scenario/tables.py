@@ -2,7 +2,8 @@
 
 The types of the declarations say what a value means, so nothing here knows a key by name:
 
-* a text where a table is expected is the path of a TOML file, relative to the file that says so;
+* a text where a table is expected is the path of a TOML file, relative to the file that says so, unless it is one
+  of the words that may stand there too;
 * ``profile = "file.toml"`` in a table takes that file's keys, and the table's own keys replace them;
 * one table where a list of tables is expected is a list of one; the same for texts and numbers;
 * a list (or a file of ``[[stage]]`` tables) where a codec is expected is a chain;
@@ -27,9 +28,10 @@ from sfsim.declaration.fields import (
     spell,
     tag,
     unwrap,
+    words,
 )
 from sfsim.declaration.hints import of_name
-from sfsim.errors import ConfigError
+from sfsim.errors import ConfigError, did_you_mean
 
 
 @dataclass
@@ -114,7 +116,7 @@ class Tables:
                 value = cls.from_short_form(value)
         if isinstance(value, str) and Path in bare:
             return self._existing(value, loc, source)
-        if isinstance(value, str) and tables and str not in bare:
+        if isinstance(value, str) and tables and str not in bare and value not in words(kind):
             path, table = self._open(value, kind, loc, source)
             self.origins[loc] = (str(path), len(loc))
             return self._read(table, kind, loc, _Source(path, str(path), len(loc), (*source.opened, path)))
@@ -183,7 +185,8 @@ class Tables:
                 raise ConfigError(place, f"{name!r}, which is a directory", error.expected)
             meant = "/" in name or name.endswith(".toml")  # as a path; else it may be a misspelt value
             found = f"{name!r}, which does not exist" if meant else repr(name)
-            hint = error.hint if meant else of_name(name, kind, source.file.parent)
+            like = did_you_mean(name, words(kind)) or of_name(name, kind, source.file.parent)
+            hint = error.hint if meant else like
             raise ConfigError(place, found, error.expected, hint)
         # Any file may say what it is, also where the declaration has no such keys.
         own = {key for cls in classes(kind) for key in keys(cls)}
