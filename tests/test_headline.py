@@ -38,4 +38,4 @@ def test_seeds_and_instruction_sets_are_run(
         "1 seeds",
         "1 instruction sets",
     ]
-    assert lines[-1].endswith("the same headline") and ", round 1 (" in lines[0]
+    assert lines[-1].endswith("the same headlines") and ", round 1 (" in lines[0]
