@@ -110,3 +110,14 @@ def test_what_the_grid_leaves(name, blocks, block_hz, carrier_hz, symbols, overh
         assert ours.segment(time_s)[0] == pytest.approx(
             entry.snr_to_rate.share * all_of_it.segment(time_s)[0], rel=1e-12
         )
+
+
+@pytest.mark.parametrize("name", ["cell-walk", "lte-vehicular", "markov-vehicular", "5g-mmwave"])
+def test_who_stands_almost_still_has_blocks_that_end(name):
+    """A walk of 1e-308 m/s: blocks of 100 s, not of 1e300, over which a wandering client would be followed."""
+    entry = replace(load(CATALOGUE / f"{name}.toml"), speed_m_per_s=1e-308)
+    drawn = entry.realise(1, "x")
+    with np.errstate(over="raise", invalid="raise"):
+        _, until_s = drawn.segment(0.0)
+        assert 0 < until_s < 1e7
+        drawn.segment(1e6)

@@ -17,6 +17,7 @@ from sfsim.declaration.units import Decibel
 from sfsim.seeds import stream
 
 COHERENCE = 0.423  # coherence time times Doppler frequency (Rappaport, section 5.4.3)
+LONGEST_BLOCK_S = 100.0  # of a speed: a thousand blocks are drawn at once, and a client may walk meanwhile
 Seconds = Annotated[float, Field(gt=1e-6)]
 
 
@@ -97,7 +98,8 @@ class BlockFading(RadioChannel):
         Speed of client or surroundings. With `carrier_hz` it gives the Doppler frequency f_D, and fades that
         are correlated over time as ``J0(2 pi f_D tau)``.
     block_s : float, optional
-        How long a block lasts when a speed is given; default: half of the coherence time 0.423 / f_D.
+        How long a block lasts when a speed is given; default: half of the coherence time 0.423 / f_D,
+        100 s at most.
     """
 
     coherence_time_s: Seconds | None = None
@@ -129,7 +131,8 @@ class BlockFading(RadioChannel):
 
     def _realise(self, seed: int, name: str) -> Realisation:
         doppler_hz = self.doppler_hz
-        block_s = self.coherence_time_s or self.block_s or COHERENCE / 2 / (doppler_hz or 1.0)
+        derived_s = min(COHERENCE / 2 / doppler_hz, LONGEST_BLOCK_S) if doppler_hz else LONGEST_BLOCK_S
+        block_s = self.coherence_time_s or self.block_s or derived_s
         return RadioRealisation(self, seed, name, block_s)
 
 

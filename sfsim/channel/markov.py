@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from sfsim.channel.blocks import CHUNK, BlockRealisation
+from sfsim.channel.fading import LONGEST_BLOCK_S
 from sfsim.channel.pathloss import SPEED_OF_LIGHT
 from sfsim.channel.realisation import Channel, Realisation
 from sfsim.channel.snr import Cqi, Shannon, SnrToRate
@@ -72,7 +73,7 @@ class MarkovChannel(Channel):
     @property
     def length_s(self) -> float:
         """Length of a step in s."""
-        return self.step_s or _FINE / self.doppler_hz
+        return self.step_s or min(_FINE / self.doppler_hz, LONGEST_BLOCK_S)
 
     def thresholds(self) -> np.ndarray:
         """Return the lower ends of the states as linear SNR, and infinity: shape (states + 1,)."""
