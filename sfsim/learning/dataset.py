@@ -1,7 +1,7 @@
 """Examples in memory, and a data set as three splits of them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,15 +42,20 @@ class Examples:
         return Examples(self.stored_inputs[at], self.stored_targets[at], self.normalisation)
 
     def batch(
-        self, positions: np.ndarray | slice, device: torch.device | str = "cpu"
+        self,
+        positions: np.ndarray | slice,
+        device: torch.device | str = "cpu",
+        augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return inputs, float32 (B, C, H, W), and int64 targets (B,) or (B, H, W), on `device`.
 
-        Inputs are in [0, 1], or normalised.
+        Inputs are in [0, 1], or normalised; `augment` changes inputs in [0, 1] and targets before, on the CPU.
         """
         some = self[positions]
-        inputs, targets = some.stored_inputs.to(device), some.stored_targets.to(device)
-        return self.normalise(inputs / 255 if inputs.dtype == torch.uint8 else inputs), targets.long()
+        inputs, targets = some.stored_inputs, some.stored_targets
+        if augment is not None:
+            inputs, targets = augment(_scaled(inputs), targets)
+        return self.normalise(_scaled(inputs.to(device))), targets.to(device).long()
 
     def normalise(self, inputs: Tensor) -> Tensor:
         """Return inputs in [0, 1] (B, C, ...) as a model gets them, on the device they are on."""
@@ -103,6 +108,10 @@ class Dataset:
     partition_labels: np.ndarray
     client_indices: tuple[np.ndarray, ...] | None = None
     notes: tuple[str, ...] = ()
+
+
+def _scaled(inputs: Tensor) -> Tensor:
+    return inputs / 255 if inputs.dtype == torch.uint8 else inputs
 
 
 def draw_roles(

@@ -9,6 +9,7 @@ from sfsim.codec.chain import Chain
 from sfsim.codec.learned import Learned
 from sfsim.declaration import Loc, misfit
 from sfsim.declaration.fields import list_words
+from sfsim.learning.augmentations import check_augmentation
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.learning.preparing import check_normalisation
@@ -104,6 +105,7 @@ def _check_learning(scenario: "Scenario") -> None:
         check_model_cuts(model, scenario.cut_layers, "")
     with at("data", "image_size"):
         check_image_size(model, data.image_size, "")
+    check_augmentation(scenario.augmentation, data.in_channels)
     check_normalisation(scenario.normalisation, data.in_channels)
     if scenario.loss == "dice" and task != "segmentation":
         raise misfit("loss", "'dice'", f"'cross-entropy', because the data set {data.kind!r} is for {task}")

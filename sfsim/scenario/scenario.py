@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from sfsim.declaration import declaration
+from sfsim.learning.augmentations import AnyAugmentation
 from sfsim.learning.declarations import AnyDataset, AnyModel, AnyPartition, Iid, LossName, Optimiser
 from sfsim.learning.preparing import AnyNormalisation
 from sfsim.network.cell import AnyCell
@@ -73,6 +74,8 @@ class Scenario:
         How the training data is dealt to the clients.
     validation_fraction : float
         Share of the training data that is set aside for validation before it is dealt.
+    augmentation : list of Augmentation, optional
+        What is done to training images, in this order, anew in every epoch; before they are normalised.
     normalisation : Normalisation, optional
         How inputs, in [0, 1], are shifted and scaled before the model sees them; default: not at all. By name: the
         training split's own mean and standard deviation, or what code for a data set usually has.
@@ -126,6 +129,7 @@ class Scenario:
     data: AnyDataset
     partition: AnyPartition = Field(default_factory=Iid)
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    augmentation: Annotated[tuple[AnyAugmentation, ...], Field(min_length=1)] | None = None
     normalisation: AnyNormalisation | None = None
     model: AnyModel
     cut_layers: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]

@@ -12,6 +12,7 @@ import torch
 
 from sfsim.codec import AnyCodec, Learned
 from sfsim.errors import CodecError, ConfigError
+from sfsim.learning.augmenting import Augmentation
 from sfsim.learning.cut import split
 from sfsim.learning.models import build
 from sfsim.learning.partition import minibatches
@@ -96,6 +97,9 @@ class Setting:
             if (codec := getattr(scenario.codecs, name)) is not None
         }
         self.label_codec = scenario.codecs.labels
+        height, width = self.dataset.train.stored_inputs.shape[-2:]
+        declared = scenario.augmentation if self.is_trained else None
+        self._augmentation = Augmentation(declared, (height, width)) if declared else None
         self.executor = OrderedExecutor(self.jobs, lambda: torch.set_num_threads(1))
         self._plans: dict[str, tuple[int, list[tuple[Minibatch, np.ndarray]]]] = {}
 
@@ -187,6 +191,18 @@ class Setting:
     def rows(self, client: str, at: Minibatch) -> np.ndarray:
         """Rows of the training split of one minibatch."""
         return self.batches(client, at.round)[at.minibatch - 1][1]
+
+    def training_batch(self, client: str, at: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of one minibatch, augmented where the scenario says so; see `Examples.batch`.
+
+        What happens to an example depends on its client, round, epoch and row alone.
+        """
+        rows, augmentation = self.rows(client, at), self._augmentation
+        if augmentation is None:
+            return self.dataset.train.batch(rows, self.device)
+        seed = self.scenario.seeds.data
+        drawn = [integer(seed, "augmentation", client, at.round, at.epoch, int(row)) for row in rows]
+        return self.dataset.train.batch(rows, self.device, lambda x, y: augmentation(x, y, drawn))
 
     def snapshot(self) -> dict[str, Any]:
         """See `sfsim.workload.saving`."""

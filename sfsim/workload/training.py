@@ -46,7 +46,7 @@ class Training:
             encode += setting.label_codec.encode_cost(labels_of[0].numel() * len(rows), 8)
 
         def run() -> Outgoing:
-            x, targets = setting.dataset.train.batch(rows, self._device)
+            x, targets = setting.training_batch(client, at)
             fwd = forward(replica.parts["front_end"], x, input_gradient=False)
             encoded = slot.encode(fwd.y, client, at)
             rehearsal = slot.rehearse(fwd.y, client, at)
