@@ -1,16 +1,22 @@
 """Scenarios of papers: they load, and say what the paper says."""
 
+import pickle
 import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from test_class_data import cifar100, diagnoses, mnist
 
+import sfsim
 from sfsim.codec import Ae
 from sfsim.commands.options import overrides
+from sfsim.learning.cut import split
 from sfsim.learning.data import load_dataset
+from sfsim.learning.models import build
 from sfsim.scenario import load
 
 FOLDER = Path(__file__).resolve().parents[1] / "scenarios" / "papers"
@@ -104,3 +110,71 @@ def test_the_blastocysts_levels_and_counts(tmp_path: Path) -> None:
     expected = np.array([LEVELS[int(levels[np.abs(levels - grey).argmin()])] for grey in seen.ravel()])
     assert np.array_equal(dataset.test.stored_targets.numpy().ravel(), expected)
     assert set(np.unique(expected)) == {0, 1, 2, 3, 4}
+
+
+def cifar10(folder: Path) -> Path:
+    """CIFAR-10 with 20 rows to train on and 6 to test on."""
+    rng = np.random.default_rng(5)
+    (folder / "cifar-10-batches-py").mkdir()
+    for name, rows in (("data_batch_1", 20), ("test_batch", 6)):
+        batch = {
+            "data": rng.integers(0, 256, (rows, 3072), dtype=np.uint8),
+            "labels": [k % 10 for k in range(rows)],
+        }
+        (folder / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(batch, protocol=2))
+    return folder
+
+
+SIX = ("mask-encoded-sparsification", "sl-fac", "sl-acc", "splitfc", "fedlite", "randtopk")
+MAKERS = {"mnist": mnist, "cifar100": cifar100, "ham10000-diagnoses": diagnoses, "cifar10": cifar10}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for name in SIX for path in sorted((FOLDER / name).glob("*.toml"))],
+    ids=lambda path: path.stem,
+)
+def test_it_trains_at_toy_size(path: Path, tmp_path: Path) -> None:
+    """On a few invented images in the data set's own form, two clients, narrow networks, one round; else as it is."""
+    kind = load(path).data.kind
+    changes = {"global_rounds": 1, "batch_size": 3, "partition": {"kind": "iid"}, "clients.*.count": 2}
+    if kind == "mnist":
+        changes["data.path"] = "MNIST/raw"
+    if path.parent.name != "fedlite":  # whose pieces are parts of so many numbers
+        changes["model.width"] = 2
+    scenario = load(path, changes)
+    result = sfsim.run(scenario, out=tmp_path / "run", data_root=MAKERS[kind](tmp_path), checkpoint_share=0)
+    assert np.isfinite(result.rounds["train_loss"]).all()
+    sent = result.messages.query("kind == 'smashed data'")
+    assert set(sent["codec"]) == {scenario.codecs.smashed_up.name}
+
+
+def test_the_settings_of_mask_encoded_sparsification() -> None:
+    for name, model, shape in (
+        ("cifar10-vgg19", "vgg19", (64, 16, 16)),
+        ("cifar100-resnet18", "resnet18", (64, 32, 32)),
+    ):
+        scenario = load(FOLDER / "mask-encoded-sparsification" / f"{name}.toml")
+        optimiser = scenario.optimiser
+        assert (scenario.batch_size, scenario.global_rounds, scenario.seeds.training) == (256, 200, 42)
+        assert (optimiser.learning_rate, optimiser.momentum, optimiser.weight_decay) == (0.1, 0.9, 5e-4)
+        assert scenario.model.kind == model and len(scenario.client_names) == 10
+        codec = scenario.codecs.smashed_up
+        assert (codec.kind, codec.sparsity, codec.mask_bits) == ("mask-encoded", 0.99, 2)
+        chain = build(scenario.model, 3, scenario.data.num_classes, 1)
+        y, _ = split(chain, scenario.cut_layers).front_end(torch.zeros(2, 3, 32, 32), {})
+        assert tuple(y.shape[1:]) == shape
+
+
+@pytest.mark.parametrize("name", ["sl-fac", "sl-acc"])
+def test_the_settings_of_sl_fac_and_sl_acc(name: str) -> None:
+    for path in sorted((FOLDER / name).glob("*.toml")):
+        scenario = load(path)
+        assert "our reference design" in path.read_text()  # no formula of theirs is public
+        assert scenario.model.kind == "resnet18" and scenario.cut_layers == ("layer1a",)
+        assert (
+            len(scenario.client_names) == 5
+            and scenario.codecs.gradient_down.kind == scenario.codecs.smashed_up.kind
+        )
+        if "small" not in path.stem:
+            assert (scenario.batch_size, scenario.global_rounds) == (128, 200)

@@ -72,3 +72,12 @@ def test_what_cannot_be_encoded_is_refused_before_training(tmp_path: Path) -> No
 def test_gradients_of_kept_columns_need_a_codec_for_any_shape(back: Codec) -> None:
     with pytest.raises(ConfigError, match=r"gradient_down.*smashed_up lets other entries"):
         scenario(codecs=Codecs(smashed_up=FeatureWise(), gradient_down=back))  # type: ignore[arg-type]
+
+
+def test_a_last_minibatch_of_one_example_is_looked_at_before_anything_is_trained(tmp_path):
+    """Half a bit an entry of one example is less than the quantiser's ends need, of 47 it is not."""
+    codec = FeatureWise(reduction=8.0, bits_per_entry=0.5)
+    with pytest.raises(
+        ConfigError, match=r"minibatch of shape \(1, 4, 4, 4\): bits_per_entry = 0.5 is 32 bits for 1"
+    ):
+        sfsim.run(scenario(codecs=Codecs(smashed_up=codec), batch_size=47), out=tmp_path / "a")

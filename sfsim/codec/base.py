@@ -243,6 +243,9 @@ class Codec:
     def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
         """Raise CodecError for a shape that this codec cannot encode; most take any."""
 
+    def check_single(self, shape: tuple[int, ...]) -> None:
+        """Raise CodecError where a last minibatch of one example cannot be encoded although longer ones can."""
+
     def max_bytes(self, shape: tuple[int, ...]) -> int:
         """Return a bound on the parts of a tensor of this shape, with their lengths."""
         # 16 bytes an element: float32 end points for each, and 16 bits.

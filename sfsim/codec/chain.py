@@ -109,6 +109,9 @@ class Chain(Codec):
     def check_shape(self, shape: tuple[int, ...], training: bool = True) -> None:
         self._tensor.check_shape(shape, training)
 
+    def check_single(self, shape: tuple[int, ...]) -> None:
+        self._tensor.check_single(shape)
+
     def max_bytes(self, shape: tuple[int, ...]) -> int:
         return self._tensor.max_bytes(shape)
 

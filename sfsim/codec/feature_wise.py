@@ -102,6 +102,12 @@ class FeatureWise(Codec):
             raise CodecError(
                 f"a batch of {rows} has no deviations to keep features by; dropout = 'random' needs none"
             )
+        self._check_budget(rows, features, drops)
+
+    def check_single(self, shape: tuple[int, ...]) -> None:
+        self._check_budget(*_matrix(shape), self.reduction > 1)
+
+    def _check_budget(self, rows: int, features: int, drops: bool) -> None:
         if self.bits_per_entry is not None:
             expected = features / self.reduction
             number = min(features, int(expected + 5 * sqrt(expected)) + 1) if drops else features

@@ -138,8 +138,8 @@ class Setting:
             return  # what comes back has another shape
         batch, sizes = self.scenario.batch_size, [len(rows) for rows in self.shards.values()]
         training = {min(batch, size) for size in sizes}
-        # A smaller last minibatch; one of a single example is defined wherever the others are.
-        training |= {rest for size in sizes if (rest := size % batch) > 1}
+        training |= {rest for size in sizes if (rest := size % batch) > 1}  # a smaller last minibatch
+        single = any(size % batch == 1 < batch for size in sizes)
         whole = self.scenario.evaluation.batch_size
         size = len(self.dataset.test)
         evaluation = {min(whole, size), size % whole} - {0} if name not in _FORWARD else set()
@@ -149,6 +149,8 @@ class Setting:
             shape = self.prices.shape_after(part, examples)
             try:
                 codec.check_shape(shape, trains)
+                if single:
+                    codec.check_single(shape := self.prices.shape_after(part, 1))
             except CodecError as error:
                 expected = f"one that can encode a minibatch of shape {shape}: {error}"
                 raise ConfigError(f"[codecs] {name}", codec.name, expected) from None
