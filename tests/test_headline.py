@@ -32,10 +32,5 @@ def test_seeds_and_instruction_sets_are_run(
     monkeypatch.setattr(headline.torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     headline.main(["--scenario", str(tmp_path / "a.toml"), "--seeds", "3"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in lines] == [
-        "seed 3",
-        "DEFAULT",
-        "1 seeds",
-        "1 instruction sets",
-    ]
-    assert lines[-1].endswith("the same headline") and ", round 1 (" in lines[0]
+    assert [line.partition(":")[0] for line in lines] == ["seed 3, DEFAULT", "1 seeds", "1 instruction sets"]
+    assert lines[-1].endswith("the same headlines") and ", round 1 (" in lines[0]
