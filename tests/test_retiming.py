@@ -11,7 +11,9 @@ from sfsim.__main__ import main
 from sfsim.channel import RayleighBlock
 from sfsim.codec import Ae, Cast, Qsgd
 from sfsim.errors import ConfigError, ResultsError, SfsimError
-from sfsim.learning.declarations import UNet
+from sfsim.learning.augmentations import HorizontalFlip
+from sfsim.learning.declarations import AdamW, UNet
+from sfsim.learning.schedules import CosineRate
 from sfsim.network.declarations import Link
 from sfsim.network.transport import Udp
 from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, NetworkTable, Server, Target, load
@@ -28,6 +30,11 @@ WORLDS = {
     "learned": U_SHAPED | LEARNED | {"codec_training": CodecTraining(update="epoch"), "local_epochs": 2},
     "gate": U_SHAPED | {"gradient_gate": AdaptiveGate()},
     "gate with labels": {"gradient_gate": AdaptiveGate()},
+    "schedule and augmentation": {
+        "optimiser": AdamW(schedule=CosineRate(over=4, by="step")),
+        "augmentation": (HorizontalFlip(),),
+        "normalisation": "from-training-data",
+    },
     "target": {
         "validation_fraction": 0.2,
         "global_rounds": 4,

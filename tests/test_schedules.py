@@ -1,5 +1,6 @@
 """Learning rates that change: torch's schedulers as the oracle, unsplit training, resumed and threaded runs."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sfsim.learning.schedules import (
     ExponentialRate,
     MultiStepRate,
     StepRate,
+    first_change,
 )
 from sfsim.scenario import CodecTraining
 from sfsim.seeds import integer
@@ -157,3 +159,41 @@ def test_what_does_not_fit_is_refused() -> None:
     spec: AnyOptimiser = Adam(schedule=StepRate(every=3))
     with pytest.raises(ConfigError, match="the kind 'step', expected nothing: learned codecs"):
         CodecTraining(optimiser=spec)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (StepRate(every=9), "the schedule 'step' has no effect in a run of 9 rounds"),
+        (StepRate(every=8), None),
+        (ConstantRate(), "the schedule 'constant' has no effect in a run of 9 rounds"),
+        (ConstantRate(warm_up=3), None),
+        (MultiStepRate(milestones=(9, 12)), "the schedule 'multi-step' has no effect in a run of 9 rounds"),
+        (
+            MultiStepRate(milestones=(3, 7, 9)),
+            "'multi-step' does not come to its milestones [9] in a run of 9",
+        ),
+        (MultiStepRate(milestones=(3, 8)), None),
+        (CosineRate(over=9), None),
+        (CosineRate(over=9, warm_up=2), "the schedule 'cosine' ends after 11 rounds, the run after 9"),
+        (CosineRate(over=99, by="step"), None),
+        (ExponentialRate(factor=0.9), None),
+    ],
+    ids=repr,
+)
+def test_what_a_run_does_not_come_to_is_said(schedule: AnySchedule, said: str | None) -> None:
+    spec = Sgd(learning_rate=0.1, schedule=schedule)
+    remarks = scenario(global_rounds=9, server_optimiser=spec).remarks()
+    assert len(remarks) == (said is not None)
+    assert said is None or (remarks[0].startswith("server_optimiser: ") and said in remarks[0])
+
+
+@given(st.sampled_from(SCHEDULES), st.integers(0, 4), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_the_first_change_is_where_the_rate_changes(schedule: AnySchedule, warm_up: int, other: int) -> None:
+    schedule = replace(schedule, warm_up=warm_up)
+    if isinstance(schedule, StepRate):
+        schedule = replace(schedule, every=other)
+    rate = LearningRate(Sgd(learning_rate=0.3, schedule=schedule))
+    changes = [time for time in range(1, 20) if rate(time) != rate(time - 1)]
+    assert first_change(schedule) == (changes[0] if changes else math.inf)

@@ -530,6 +530,7 @@ class _Optimiser:
         How the learning rate changes; default: not at all.
     """
 
+    kind: str = ""
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: AnySchedule | None = None
 

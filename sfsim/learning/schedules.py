@@ -3,6 +3,7 @@
 Each kind is one of torch's schedulers, of the same arithmetic (`sfsim.learning.rates`).
 """
 
+from math import inf
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -117,3 +118,35 @@ def check_schedule(schedule: AnySchedule | None, learning_rate: float) -> None:
     if isinstance(schedule, CosineRate) and schedule.minimum > learning_rate:
         expected = f"at most learning_rate = {learning_rate:g}"
         raise misfit(("schedule", "minimum"), f"{schedule.minimum:g}", expected)
+
+
+def first_change(schedule: AnySchedule) -> float:
+    """Return the first round or step at which the rate is another than one earlier, counted from 0.
+
+    >>> first_change(StepRate(every=30)), first_change(MultiStepRate(milestones=(60, 120), warm_up=1))
+    (30, 1)
+    """
+    if schedule.warm_up and schedule.warm_up_start < 1:
+        return 1
+    if isinstance(schedule, ConstantRate):
+        return inf
+    first = {"step": "every", "multi-step": "milestones"}.get(schedule.kind)
+    behind = getattr(schedule, first) if first else 1
+    return schedule.warm_up + (behind[0] if isinstance(behind, tuple) else behind)
+
+
+def rounds_left_out(schedule: AnySchedule, global_rounds: int) -> str:
+    """Say which part of a schedule by rounds a run of so many rounds does not come to, or nothing."""
+    if schedule.by != "round":
+        return ""
+    if first_change(schedule) >= global_rounds:
+        return f"has no effect in a run of {global_rounds} rounds"
+    late: list[int] = []
+    if isinstance(schedule, MultiStepRate):
+        late = [at for at in schedule.milestones if schedule.warm_up + at >= global_rounds]
+    if late:
+        return f"does not come to its milestones {late} in a run of {global_rounds} rounds"
+    if isinstance(schedule, CosineRate) and schedule.warm_up + schedule.over > global_rounds:
+        ends = schedule.warm_up + schedule.over
+        return f"ends after {ends} rounds, the run after {global_rounds}"
+    return ""

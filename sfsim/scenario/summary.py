@@ -10,6 +10,7 @@ import numpy as np
 from sfsim.channel import Constant, RttMatrixLatency, Trace
 from sfsim.channel.survey import pieces
 from sfsim.codec import Learned
+from sfsim.learning.schedules import rounds_left_out
 from sfsim.network.declarations import Link
 from sfsim.scenario.cells import access, why_unicast
 from sfsim.scenario.networks import GraphML
@@ -48,6 +49,11 @@ def remarks(scenario: "Scenario") -> list[str]:
         lines.append(
             f"target: hold = {target.hold} cannot be reached in a run with {evaluations} evaluations"
         )
+    for key in ("optimiser", "server_optimiser"):
+        optimiser = getattr(scenario, key)
+        if optimiser and optimiser.schedule:
+            said = rounds_left_out(optimiser.schedule, scenario.global_rounds)
+            lines += [f"{key}: the schedule {optimiser.schedule.kind!r} {said}"] if said else []
     return lines + _file_remarks(scenario) + _codec_remarks(scenario)
 
 
