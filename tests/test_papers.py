@@ -138,6 +138,7 @@ def test_it_trains_at_toy_size(path: Path, tmp_path: Path) -> None:
     """On a few invented images in the data set's own form, two clients, narrow networks, one round; else as it is."""
     kind = load(path).data.kind
     changes = {"global_rounds": 1, "batch_size": 9, "partition": {"kind": "iid"}, "clients.*.count": 2}
+    changes["validation_fraction"] = 0.25
     if kind == "mnist":
         changes["data.path"] = "MNIST/raw"
     if path.parent.name != "fedlite":  # whose pieces are parts of so many numbers

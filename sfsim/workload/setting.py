@@ -141,8 +141,11 @@ class Setting:
         training |= {rest for size in sizes if (rest := size % batch) > 1}  # a smaller last minibatch
         single = any(size % batch == 1 < batch for size in sizes)
         whole = self.scenario.evaluation.batch_size
-        size = len(self.dataset.test)
-        evaluation = {min(whole, size), size % whole} - {0} if name not in _FORWARD else set()
+        seen = [len(self.dataset.validation), len(self.dataset.test)]
+        seen += sizes if self.scenario.evaluation.per_client else []
+        evaluation = {part for size in seen for part in (min(whole, size), size % whole)} - {0}
+        if name in _FORWARD:
+            evaluation = set()
         for examples, trains in [(n, True) for n in sorted(training)] + [
             (n, False) for n in sorted(evaluation)
         ]:
