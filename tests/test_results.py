@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic_run import Target, ledger, run_directory
 
+from sfsim import checksums
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import EvaluationRecord, Ledger
 from sfsim.results import Result, claim, kaplan_meier_quantile, time_to, write
@@ -255,3 +256,15 @@ def test_every_column_is_explained(tmp_path: Path) -> None:
             for column in getattr(run, name)
         }
         assert not [column for column in columns if f"`{column}`" not in section], name
+
+
+@pytest.mark.parametrize("key", ["notes", "payload_bytes", "name"])
+def test_a_summary_of_another_kind_is_refused_by_name(tmp_path: Path, key: str) -> None:
+    run = run_directory(tmp_path / "a").directory
+    table = json.loads((run / "summary.json").read_text())
+    table[key] = [{}]
+    (run / "summary.json").write_text(json.dumps(table))
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    checksums.write_list(run, names - {checksums.LIST, "environment.json"})
+    with pytest.raises(ResultsError, match=rf"summary\.json .*found {key}"):
+        _ = Result(run).summary

@@ -31,6 +31,8 @@ def summary(content: bytes) -> dict[str, Any]:
     """
     table = parsed(content)
     _expect(table, _SUMMARY)
+    notes = {str(at): note for at, note in enumerate(table["notes"])}
+    _expect(notes, dict.fromkeys(notes, (str,)), "notes")
     for size in ("payload_bytes", "wire_bytes"):
         _expect(table[size], _BYTES, size)
     if table["target"] is not None:
