@@ -266,5 +266,5 @@ def test_a_summary_of_another_kind_is_refused_by_name(tmp_path: Path, key: str) 
     (run / "summary.json").write_text(json.dumps(table))
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     checksums.write_list(run, names - {checksums.LIST, "environment.json"})
-    with pytest.raises(ResultsError, match=rf"summary\.json .*found {key}"):
+    with pytest.raises(ResultsError, match=rf"summary\.json: damaged \(found {key}"):
         _ = Result(run).summary
