@@ -25,6 +25,7 @@ from sfsim.learning.declarations import (
     Cnn,
     Ham10000Diagnoses,
     ImageClassFolder,
+    ImageObjectsFolder,
     MedMnist,
     Mnist,
 )
@@ -290,3 +291,51 @@ def test_it_trains(tmp_path: Path, kind: str) -> None:
     declared = scenario(data=spec, model=Cnn(width=2), batch_size=4, global_rounds=1, validation_fraction=0.2)
     result = sfsim.run(declared, out=tmp_path / "run", data_root=make(tmp_path), checkpoint_share=0)
     assert np.isfinite(result.rounds["train_loss"]).all()
+
+
+def objects(folder: Path) -> Path:
+    """Ten pictures of 12 x 10, each with two objects: the first column, and the second in the first row."""
+    for number in range(10):
+        place = folder / "nuclei" / f"p{number}"
+        (place / "images").mkdir(parents=True)
+        (place / "masks").mkdir()
+        Image.fromarray(np.full((10, 12, 4), 255, dtype=np.uint8)).save(place / "images" / f"p{number}.png")
+        for at, where in enumerate(((slice(None), 0), (0, 1))):
+            mask = np.zeros((10, 12), dtype=np.uint8)
+            mask[where] = 255
+            Image.fromarray(mask).save(place / "masks" / f"{at}.png")
+    return folder
+
+
+NUCLEI = ImageObjectsFolder(path="nuclei", image_size=60)
+
+
+def test_objects_of_a_picture_are_one_mask(tmp_path: Path) -> None:
+    data = load_dataset(NUCLEI, objects(tmp_path), 1, validation_fraction=0.25)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [6, 2, 2]
+    # 12 x 10 pixels become 60 x 60: the first column is 5 wide, the other pixel 5 x 6.
+    assert (data.train.targets.sum((1, 2)) == 5 * 60 + 5 * 6).all() and data.notes == ()
+    both = np.full((10, 12), 255, dtype=np.uint8)
+    Image.fromarray(both).save(tmp_path / "nuclei" / "p3" / "masks" / "2.png")
+    assert load_dataset(NUCLEI, tmp_path, 1).notes == ("data: in 1 of 10 pictures objects overlap",)
+    Image.fromarray(both[:5]).save(tmp_path / "nuclei" / "p3" / "masks" / "2.png")
+    with pytest.raises(DataError, match=r"2\.png: found 12 x 5 pixels, expected the picture's 12 x 10"):
+        load_dataset(NUCLEI, tmp_path, 1)
+    Image.fromarray(both // 255).save(tmp_path / "nuclei" / "p3" / "masks" / "2.png")
+    with pytest.raises(DataError, match=r"2\.png: found levels up to 1, expected 0 and 255"):
+        load_dataset(NUCLEI, tmp_path, 1)
+    for file in (tmp_path / "nuclei" / "p3" / "masks").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=r"p3: found no mask, expected one for each object"):
+        load_dataset(NUCLEI, tmp_path, 1)
+
+
+def test_the_real_nuclei(shared: Path, tmp_path: Path) -> None:
+    archive = next((shared / "data" / "dsb2018").glob("*.tar*"))
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    top = next(path.parents[2] for path in tmp_path.rglob("images/*") if path.is_file())
+    spec = ImageObjectsFolder(path=str(top.relative_to(tmp_path)), image_size=32, max_images=30)
+    data = load_dataset(spec, tmp_path, 1)
+    assert len(data.train) + len(data.validation) + len(data.test) == 30
+    assert 0.02 < data.train.targets.float().mean() < 0.6

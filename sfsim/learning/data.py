@@ -20,6 +20,7 @@ from sfsim.learning.declarations import (
     Ham10000Diagnoses,
     ImageClassFolder,
     ImageMaskFolder,
+    ImageObjectsFolder,
     MedMnist,
     Mnist,
 )
@@ -27,6 +28,7 @@ from sfsim.learning.ham10000 import load_ham10000
 from sfsim.learning.idx import load_mnist
 from sfsim.learning.image_folder import load_image_folder
 from sfsim.learning.medmnist import load_medmnist
+from sfsim.learning.objects_folder import load_objects_folder
 from sfsim.learning.synthetic import load_synthetic
 
 __all__ = ["Dataset", "Examples", "load_dataset"]
@@ -71,6 +73,8 @@ def load_dataset(spec: AnyDataset, root: Path | None, seed: int, validation_frac
         return load_medmnist(spec, root, rng)
     if isinstance(spec, ImageClassFolder):
         return load_class_folder(spec, root, validation_fraction, rng)
+    if isinstance(spec, ImageObjectsFolder):
+        return load_objects_folder(spec, root, validation_fraction, rng)
     if isinstance(spec, Ham10000Diagnoses):
         return load_diagnoses(spec, root, validation_fraction, rng)
     if isinstance(spec, Ham10000):

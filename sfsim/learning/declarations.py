@@ -299,6 +299,38 @@ class ImageMaskFolder:
         return max(self.grey_to_class.values()) + 1
 
 
+@declaration
+class ImageObjectsFolder:
+    """A folder for each image, with one mask for each object in it, as the 2018 Data Science Bowl has nuclei.
+
+    Below `path`, ``NAME/images/*`` is one picture and ``NAME/masks/*`` are its objects: levels 0 and 255, of the
+    picture's size. Where any of them is, the class is 1, elsewhere 0. Pictures without a mask are refused.
+
+    Parameters
+    ----------
+    path : str
+        The folder below the data root.
+    image_size : int
+        To how many pixels along each side pictures and masks are resized.
+    max_images : int, optional
+        How many to keep, drawn by seed; default: all.
+    test_fraction : float
+        Share of them that is tested on.
+
+    Left out: telling objects apart; where they overlap, the notes say in how many pictures.
+    """
+
+    kind: Literal["image-objects-folder"] = "image-objects-folder"
+    path: str
+    image_size: Positive = 256
+    max_images: Positive | None = None
+    test_fraction: Fraction = 0.2
+
+    task: ClassVar[Task] = "segmentation"
+    in_channels: ClassVar[int] = 3
+    num_classes: ClassVar[int] = 2
+
+
 MAX_SYNTHETIC_BYTES = 8 << 30
 
 
@@ -335,6 +367,7 @@ AnyDataset = Annotated[
     | Ham10000
     | Ham10000Diagnoses
     | ImageMaskFolder
+    | ImageObjectsFolder
     | Synthetic,
     Field(discriminator="kind"),
 ]

@@ -65,6 +65,14 @@ def read_image(image: Path, size: int) -> np.ndarray:
     return np.ascontiguousarray(small.transpose(2, 0, 1))
 
 
+def read_shape(mask: Path) -> np.ndarray:
+    """Decode a mask, turned upright, as it is: int64 (H, W), levels from 0 to 255; raises as `read_pair` does."""
+    from PIL import ImageOps
+
+    with _opened(mask) as shape:
+        return _levels(ImageOps.exif_transpose(shape), mask)
+
+
 def read_images(images: Sequence[Path], size: int) -> np.ndarray:
     """Decode images to (N, 3, size, size): uint8, or float32 in [0, 1] if any of them is of more than 8 bits."""
     decoded = [read_image(image, size) for image in images]
