@@ -1,4 +1,4 @@
-"""How firm is the quickstart's headline? Time to the target over seeds, and over the instruction sets of processors.
+"""Firmness of the quickstart's headline: time to the target over seeds, and over the instruction sets of processors.
 
     python analysis/headline.py
 

@@ -1,4 +1,4 @@
-"""What a message takes over each entry of the catalogue of channels: by the fluid engine, over one idle link.
+"""Time of a message over each entry of the catalogue of channels: by the fluid engine, over one idle link.
 
 ``python -m benchmarks.catalogue --against DIR`` also asks the build in another checkout, with its entries. Each in the
 framing of its technology, without latency and loss; of channels that fade the median over the seeds 1 to 5.

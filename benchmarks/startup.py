@@ -1,4 +1,4 @@
-"""How long until something is seen: the first round with nothing compiled, and `sfsim check` with all compiled.
+"""Time until something is seen: the first round with nothing compiled, and `sfsim check` with all compiled.
 
 ``python -m benchmarks.startup --against DIR`` also runs the build in another checkout, in turn, and prints the ratios
 of the medians. Seconds to round 1 are wall time, those of `check` CPU time. With more clients than the quickstart's

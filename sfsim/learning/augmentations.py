@@ -1,4 +1,4 @@
-"""What a scenario may say about the augmentation of training images (no torch here).
+"""Declarations of the augmentation of training images (no torch here).
 
 Each kind is a transform of torchvision v2 of the same arithmetic (`sfsim.learning.augmenting`).
 """

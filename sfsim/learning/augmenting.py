@@ -21,7 +21,7 @@ _GLOBAL_GENERATOR = threading.Lock()
 
 
 class Augmentation:
-    """What a scenario declares, in order, as one function of a minibatch.
+    """The augmentations of a scenario, in order, as one function of a minibatch.
 
     Parameters
     ----------

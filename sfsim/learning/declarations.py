@@ -553,7 +553,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @declaration
 class _Optimiser:
-    """What all optimisers have.
+    """Base of the optimisers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a scenario may say about inputs before a model sees them: their normalisation (no torch here)."""
+"""Declarations of what is done to inputs before a model sees them: their normalisation (no torch here)."""
 
 from typing import Annotated, Any, Literal
 

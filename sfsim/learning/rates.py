@@ -34,7 +34,7 @@ class LearningRate:
 
     @property
     def by(self) -> str | None:
-        """What time is counted in: ``"round"``, ``"step"``, or nothing where the rate never changes."""
+        """The unit that time is counted in: ``"round"``, ``"step"``, or nothing where the rate never changes."""
         return self._schedule.by if self._schedule is not None else None
 
     def __call__(self, time: int) -> float:

@@ -1,4 +1,4 @@
-"""What a scenario may say about learning rates that change while it trains (no torch here).
+"""Declarations of learning rates that change while a scenario trains (no torch here).
 
 Each kind is one of torch's schedulers, of the same arithmetic (`sfsim.learning.rates`).
 """
@@ -16,7 +16,7 @@ _Factor = Annotated[float, Field(gt=0, lt=1)]
 
 @declaration
 class _Schedule:
-    """What all schedules have.
+    """Base of the schedules.
 
     Parameters
     ----------

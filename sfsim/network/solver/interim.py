@@ -105,7 +105,7 @@ class Interim:
         return call
 
     def is_over(self) -> bool:
-        """Whether the compiled functions are to be used from now on."""
+        """Return whether the compiled functions are to be used from now on."""
         return self._process is not None and self._process.poll() is not None
 
     def addresses(self, s: Tables, new: np.ndarray) -> tuple[Tables, np.ndarray]:

@@ -99,7 +99,7 @@ def fast_step() -> Callable[[np.ndarray, float, float, int], float]:
 
 
 def is_loaded() -> bool:
-    """Whether this process has the compiled `step`."""
+    """Return whether this process has the compiled `step`."""
     return bool(_step_at.overloads)
 
 
