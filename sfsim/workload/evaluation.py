@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # What a tensor at each cut is called in SplitFedZip's tables: bits per pixel of the input image.
 _BPP = {"smashed_up": "bpp_s1", "smashed_down": "bpp_s2"}
+_NMSE = {"smashed_up": "nmse_s1", "smashed_down": "nmse_s2"}
 
 
 class Evaluations:
@@ -145,6 +146,8 @@ class Evaluations:
 
         def measure() -> dict[str, float]:
             bpp: dict[str, float] = {}
+            error: dict[str, float] = {}
+            energy: dict[str, float] = {}
 
             def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
                 assert passages is not None
@@ -154,6 +157,8 @@ class Evaluations:
                     (f"published_{_BPP[slot]}", arrival.published_bits),
                 ):
                     bpp[key] = bpp.get(key, 0.0) + bits / pixels
+                for sums, values in ((error, arrival.tensor - tensor), (energy, tensor)):
+                    sums[slot] = sums.get(slot, 0.0) + values.double().square().sum().item()
                 return arrival.tensor
 
             found = evaluate(
@@ -164,7 +169,8 @@ class Evaluations:
                 scenario.loss,
                 eval_mode=not self._train_mode,
             )
-            return found | bpp
+            nmse = {_NMSE[slot]: error[slot] / energy[slot] if energy[slot] else 0.0 for slot in error}
+            return found | bpp | nmse
 
         return measure
 
