@@ -74,7 +74,7 @@ ARMS: dict[str, tuple[Any, ...]] = {
     "SL-FAC*": ("sl-fac", "sl-fac-gradient"),
     "SL-ACC*": ("sl-acc", "sl-acc"),
     "SplitFC": ("splitfc", "fp32"),
-    "SplitFC, FWQ": ("splitfc-fwq", "fwq"),
+    "SplitFC, FWQ": ("splitfc-fwq", {"kind": "feature-wise", "reduction": 1.0, "bits_per_entry": 4.0}),
     "FedLite": ("product-quantization", "fp32"),
     "QU 4, models SP 10 %": ("int4", "int4", "topk-10pct-feedback"),
     "AE": ("ae", "fp32"),
