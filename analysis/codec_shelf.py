@@ -78,7 +78,6 @@ ARMS: dict[str, tuple[Any, ...]] = {
     "FedLite": ("product-quantization", "fp32"),
     "QU 4, models SP 10 %": ("int4", "int4", "topk-10pct-feedback"),
     "AE": ("ae", "fp32"),
-    "mean-scale": ("mean-scale", "fp32"),
     "no smashed data": ("zeros", "zeros"),
 }
 LOSSLESS = ("fp32", "pcodec")
@@ -154,7 +153,7 @@ def interval(differences: Sequence[float], comparisons: int = 1) -> tuple[float,
     >>> interval([1.0, 2.0, 3.0])
     (2.0, -0.48..., 4.48...)
     """
-    values = np.asarray(differences, float)
+    values = np.round(np.asarray(differences, float), 9)  # percents of equal counts are equal
     if len(values) < 2:
         raise ConfigError("--seeds", f"{len(values)} seed", "at least 2: one has no interval")
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
