@@ -45,8 +45,6 @@ CUTS = ("conv1", "conv2", "conv3")
 ELEMENTS = {"cifar10": (4096, 2048, 4096), "digits": (128, 64, 128)}
 MS_BITS = 2.32  # per element: ms.toml
 
-Codecs = Mapping[str, Any]
-
 
 def stages(*tables: Mapping[str, Any]) -> dict[str, Any]:
     """Return a codec of several stages, as a table."""
@@ -112,7 +110,7 @@ def cells(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[stud
     found = []
     for seed in seeds:
         for task in tasks:
-            runs: list[tuple[str, str, str, Codecs]] = []
+            runs: list[tuple[str, str, str, dict[str, Any]]] = []
             for arm, codecs in ARMS.items():
                 slots = dict(zip(("smashed_up", "gradient_down", "client_model_up"), codecs, strict=False))
                 runs.append(

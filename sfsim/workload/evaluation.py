@@ -11,6 +11,7 @@ import torch
 from sfsim.learning.averaging import is_batch_norm_statistic
 from sfsim.learning.cut import Parts
 from sfsim.learning.metrics import evaluate, predict
+from sfsim.workload.coding import to_array
 from sfsim.workload.replica import Replica, State, load
 from sfsim.workload.work import Measured
 
@@ -179,14 +180,18 @@ class Evaluations:
         examples = self._setting.dataset.test[:count]
         if len(examples):
             inputs, _ = examples.batch(slice(None), self._setting.device)
+            crossed: dict[str, np.ndarray] = {}
+
+            def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
+                crossed[slot] = to_array(tensor)
+                return passages[slot].transmit(tensor).tensor
+
+            predicted = predict(self._parts, inputs, transmit)
             self.predictions = {
                 "inputs": examples.stored_inputs.numpy(),
                 "targets": examples.stored_targets.numpy(),
-                "predictions": predict(self._parts, inputs, lambda x, slot: passages[slot].transmit(x).tensor)
-                .to(torch.uint8)
-                .cpu()
-                .numpy(),
-            }
+                "predictions": to_array(predicted.to(torch.uint8)),
+            } | (crossed if self._setting.scenario.evaluation.keep_smashed_data else {})
 
     def _gaps(self, round: int) -> list[Measured]:
         """Per learned codec, how far the versions on the wire are behind the trainees, in squared error."""
