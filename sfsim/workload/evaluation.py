@@ -176,7 +176,12 @@ class Evaluations:
             self.predictions = {
                 "inputs": examples.stored_inputs.numpy(),
                 "targets": examples.stored_targets.numpy(),
-                "predictions": predict(self._parts, inputs, lambda x, slot: passages[slot].transmit(x).tensor)
+                "predictions": predict(
+                    self._parts,
+                    inputs,
+                    lambda x, slot: passages[slot].transmit(x).tensor,
+                    self._setting.scenario.loss,
+                )
                 .to(torch.uint8)
                 .cpu()
                 .numpy(),
