@@ -208,7 +208,7 @@ CASES = {
     "target in other letters": (
         "[codecs]",
         '[target]\nmetric = "Accuracy"\nvalue = 0.7\n[codecs]',
-        "a.toml, [target] metric: found 'Accuracy', expected 'accuracy' or 'mji'. Did you mean 'accuracy'?",
+        "a.toml, [target] metric: found 'Accuracy', expected 'accuracy', 'mji' or 'f1'. Did you mean 'accuracy'?",
     ),
     "target in percent": (
         "[codecs]",
