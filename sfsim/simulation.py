@@ -25,6 +25,7 @@ from sfsim.ledger import EvaluationRecord
 from sfsim.results import Progress, Result, first_divergence, hold, write
 from sfsim.resuming import find, open_folder
 from sfsim.scenario import Scenario, scenario_hash
+from sfsim.scenario.checks import METRICS
 from sfsim.workload.recording import OutOfStep
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def metric_of(scenario: Scenario) -> str:
     """The headline metric."""
     if scenario.target:
         return scenario.target.metric
-    return "mji" if scenario.data.task == "segmentation" else "accuracy"
+    return METRICS[scenario.data.task]
 
 
 def goal_of(scenario: Scenario) -> float:

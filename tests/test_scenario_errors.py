@@ -95,12 +95,12 @@ CASES = {
     "unknown kind": (
         'kind = "cnn"',
         'kind = "resnet"',
-        "a.toml, [model] kind: found 'resnet', expected 'cnn', 'resnet18', 'resnet34', 'vgg19' or 'unet'. Did you mean 'resnet34'?",
+        "a.toml, [model] kind: found 'resnet', expected 'cnn', 'resnet18', 'resnet34', 'vgg19', 'unet' or 'cnn-1d'. Did you mean 'resnet34'?",
     ),
     "no kind": (
         '{ kind = "cnn" }',
         "{ width = 8 }",
-        "a.toml, [model] kind: found nothing, expected 'cnn', 'resnet18', 'resnet34', 'vgg19' or 'unet'",
+        "a.toml, [model] kind: found nothing, expected 'cnn', 'resnet18', 'resnet34', 'vgg19', 'unet' or 'cnn-1d'",
     ),
     "half a variation": (
         "[clients.uplink]",
@@ -208,7 +208,7 @@ CASES = {
     "target in other letters": (
         "[codecs]",
         '[target]\nmetric = "Accuracy"\nvalue = 0.7\n[codecs]',
-        "a.toml, [target] metric: found 'Accuracy', expected 'accuracy' or 'mji'. Did you mean 'accuracy'?",
+        "a.toml, [target] metric: found 'Accuracy', expected 'accuracy', 'mji' or 'f1'. Did you mean 'accuracy'?",
     ),
     "target in percent": (
         "[codecs]",

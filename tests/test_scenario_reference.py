@@ -40,7 +40,7 @@ def test_the_reference_lists_framings_and_stages() -> None:
     text = markdown()
     assert "| `tcp-ipv4-ethernet` | 1448 bytes | 70 bytes | TCP 32 with timestamps, IPv4 20," in text
     assert "Stages, for `cut_layers`, in order: `conv1`, `conv2`, `conv3`, `head`." in text
-    assert text.count("Stages, for") == 5
+    assert text.count("Stages, for") == 6
 
 
 def holds(value: Any, schema: dict[str, Any], whole: dict[str, Any]) -> bool:

@@ -129,10 +129,11 @@ def count(
 
 @cache
 def loss_cost(loss: LossName, output_shape: Shape, dtype: torch.dtype = torch.float32) -> Cost:
-    """Count the loss of logits (N, C, ...) with int64 targets (N, ...), forward and backward."""
-    small = loss == "cross-entropy" and prod(output_shape) <= _SMALL_INPUT
+    """Count the loss of logits (N, C, ...) with their int64 targets, forward and backward."""
+    small = loss != "dice" and prod(output_shape) <= _SMALL_INPUT
     logits = _zeros(output_shape, dtype, True, small)
-    targets = _zeros((output_shape[0], *output_shape[2:]), torch.int64, False, small)
+    of_targets = output_shape if loss == "binary-cross-entropy" else (output_shape[0], *output_shape[2:])
+    targets = _zeros(of_targets, torch.int64, False, small)
     counter = _Counter()
     with counter, torch.enable_grad():
         loss_function(loss)(logits, targets).backward()

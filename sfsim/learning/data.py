@@ -29,6 +29,8 @@ from sfsim.learning.idx import load_mnist
 from sfsim.learning.image_folder import load_image_folder
 from sfsim.learning.medmnist import load_medmnist
 from sfsim.learning.objects_folder import load_objects_folder
+from sfsim.learning.series import load_series, load_synthetic_series
+from sfsim.learning.series_declarations import SeriesCsv, SeriesNpz, SyntheticSeries
 from sfsim.learning.synthetic import load_synthetic
 
 __all__ = ["Dataset", "Examples", "load_dataset"]
@@ -81,7 +83,12 @@ def load_dataset(spec: AnyDataset, root: Path | None, seed: int, validation_frac
         return load_ham10000(spec, root, validation_fraction, rng)
     if isinstance(spec, ImageMaskFolder):
         return load_image_folder(spec, root, validation_fraction, rng)
-    return load_synthetic(spec, validation_fraction, rng, seeds.stream(seed, "data", "synthetic"))
+    if isinstance(spec, SeriesNpz | SeriesCsv):
+        return load_series(spec, root, validation_fraction, rng)
+    drawn = seeds.stream(seed, "data", "synthetic")
+    if isinstance(spec, SyntheticSeries):
+        return load_synthetic_series(spec, validation_fraction, rng, drawn)
+    return load_synthetic(spec, validation_fraction, rng, drawn)
 
 
 def _digits(spec: Digits, validation_fraction: float, rng: np.random.Generator) -> Dataset:

@@ -21,10 +21,10 @@ class Examples:
 
     Attributes
     ----------
-    stored_inputs : Tensor (N, C, H, W)
+    stored_inputs : Tensor (N, C, H, W) or (N, C, L)
         uint8 (0 to 255) or float32 (already scaled).
-    stored_targets : Tensor (N,) or (N, H, W)
-        Classes, uint8 or int64.
+    stored_targets : Tensor (N,), (N, H, W) or (N, K)
+        Classes, uint8 or int64; with several labels 0 or 1 for each of K classes.
     normalisation : (Tensor (C,), Tensor (C,)), optional
         Mean and standard deviation, float32, by which batches are normalised.
     """
@@ -47,9 +47,9 @@ class Examples:
         device: torch.device | str = "cpu",
         augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return inputs, float32 (B, C, H, W), and int64 targets (B,) or (B, H, W), on `device`.
+        """Return inputs, float32 (B, C, ...), and int64 targets (B,), (B, H, W) or (B, K), on `device`.
 
-        Inputs are in [0, 1], or normalised; `augment` changes inputs in [0, 1] and targets before, on the CPU.
+        Images are in [0, 1], or normalised; `augment` changes images in [0, 1] and targets before, on the CPU.
         """
         some = self[positions]
         inputs, targets = some.stored_inputs, some.stored_targets
@@ -67,12 +67,12 @@ class Examples:
 
     @cached_property
     def inputs(self) -> Tensor:
-        """All inputs at once, float32 (N, C, H, W); for large images rather ask for a `batch`."""
+        """All inputs at once, float32 (N, C, ...); for large images rather ask for a `batch`."""
         return self.batch(slice(None))[0]
 
     @cached_property
     def targets(self) -> Tensor:
-        """All targets at once, int64 (N,) or (N, H, W)."""
+        """All targets at once, int64."""
         return self.stored_targets.long()
 
 
@@ -85,13 +85,14 @@ class Dataset:
     train, validation, test : Examples
         Disjoint; no lesion (HAM10000, official layout) is in two of them.
     task : str
-        ``"classification"`` or ``"segmentation"``.
+        ``"classification"``, ``"segmentation"`` or ``"multi-label"``.
     num_classes, in_channels : int
     fingerprint : str
         SHA-256 (hex) of all three splits as they were decoded, in order.
     partition_labels : array of int64 (N_train,)
-        What a Dirichlet partition makes unequal: the class; for masks the diagnosis where the data set has
-        one, otherwise which fifth of the training split the share of foreground pixels falls into.
+        What a Dirichlet partition makes unequal: the class (of several the first one); for masks the diagnosis
+        where the data set has one, otherwise which fifth of the training split the share of foreground pixels
+        falls into.
     client_indices : tuple of arrays of int64, or None
         Positions in `train` that belong to each client, where the data set has one folder per client.
     notes : tuple of str
@@ -160,8 +161,8 @@ def assemble(
 
     Parameters
     ----------
-    inputs : array (N, C, H, W), uint8 or float32
-    targets : array (N,) or (N, H, W), uint8 or int64
+    inputs : array (N, C, H, W) or (N, C, L), uint8 or float32
+    targets : array (N,), (N, H, W) or (N, K), uint8 or int64
     roles : array of int64 (N,)
         From `draw_roles`.
     task, num_classes

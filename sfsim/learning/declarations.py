@@ -1,7 +1,7 @@
 """What a scenario may say about learning: data sets, partitions, models, optimisers, losses (no torch here).
 
 Every kind of data set answers four questions without being loaded: ``task``, ``in_channels``, ``num_classes``
-and ``image_size`` (pixels along each side).
+and ``image_size`` (pixels along each side), or ``length`` (samples of a series).
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field
 
 from sfsim.declaration import declaration, misfit
 from sfsim.learning.schedules import AnySchedule, check_schedule
+from sfsim.learning.series_declarations import SeriesCsv, SeriesNpz, SyntheticSeries
 
-Task = Literal["classification", "segmentation"]
-LossName = Literal["cross-entropy", "dice"]
+Task = Literal["classification", "segmentation", "multi-label"]
+LossName = Literal["cross-entropy", "dice", "binary-cross-entropy"]
 BatchNormRule = Literal["average", "local"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -339,7 +340,7 @@ class Synthetic:
     """Invented images, drawn by seed: noisy class patterns, or bright ellipses with their masks."""
 
     kind: Literal["synthetic"] = "synthetic"
-    task: Task = "classification"
+    task: Literal["classification", "segmentation"] = "classification"
     num_train: Positive = 512
     num_test: Positive = 128
     image_size: Annotated[int, Field(ge=4)] = 16
@@ -368,7 +369,10 @@ AnyDataset = Annotated[
     | Ham10000Diagnoses
     | ImageMaskFolder
     | ImageObjectsFolder
-    | Synthetic,
+    | Synthetic
+    | SeriesNpz
+    | SeriesCsv
+    | SyntheticSeries,
     Field(discriminator="kind"),
 ]
 
@@ -530,8 +534,25 @@ class UNet:
     }
 
 
+@declaration
+class Cnn1d:
+    """A CNN for series; published cut: ``conv2`` (192x62 of 1,000 samples). U-shaped: after ``conv2`` and ``conv6``.
+
+    Six convolutions of kernel 3 and stride 2, the largest of three taken after the first, second and last.
+    ``width`` is the number of channels of each, 192 in the authors' code. Left out: their dropout of 0.4.
+
+    Source: Ayad, Renner and Schmeink, GLOBECOM 2021, as in the authors' code for S-ECG.
+    """
+
+    kind: Literal["cnn-1d"] = "cnn-1d"
+    width: Width = 192
+
+    stages: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "head")
+    skips: ClassVar[Skips] = {}
+
+
 AnyModel = Annotated[
-    Cnn | ResNet18 | ResNet34 | Vgg19 | UNet,
+    Cnn | ResNet18 | ResNet34 | Vgg19 | UNet | Cnn1d,
     Field(discriminator="kind"),
 ]
 

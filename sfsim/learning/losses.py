@@ -1,4 +1,4 @@
-"""The losses: cross-entropy and soft Dice, both from logits."""
+"""The losses: cross-entropy, soft Dice and binary cross-entropy, all from logits."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,19 @@ from sfsim.learning.declarations import LossName
 
 def loss_function(name: LossName) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss called `name`, a function of logits (N, C, ...) and int64 targets (N, ...)."""
+    if name == "binary-cross-entropy":
+        return binary_cross_entropy
     return dice if name == "dice" else functional.cross_entropy
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the binary cross-entropy of logits (N, K) and targets 0 or 1 (N, K), the mean over examples and classes.
+
+    >>> import torch
+    >>> binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[0, 1]])).item() == torch.tensor(2).log().item()
+    True
+    """
+    return functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
 
 
 def dice(logits: Tensor, targets: Tensor, epsilon: float = 1e-7) -> Tensor:

@@ -9,7 +9,8 @@ from sfsim import seeds
 from sfsim.errors import ConfigError
 from sfsim.learning.chain import Chain
 from sfsim.learning.cnn import cnn
-from sfsim.learning.declarations import AnyModel, Cnn, ResNet18, ResNet34, Vgg19
+from sfsim.learning.cnn1d import cnn1d
+from sfsim.learning.declarations import AnyModel, Cnn, Cnn1d, ResNet18, ResNet34, Vgg19
 from sfsim.learning.resnet import resnet
 from sfsim.learning.unet import unet
 from sfsim.learning.vgg import vgg19
@@ -49,6 +50,8 @@ def build(model: AnyModel, in_channels: int, num_classes: int, seed: int) -> Cha
 def _chain(model: AnyModel, in_channels: int, num_classes: int) -> Chain:
     if isinstance(model, Cnn):
         return cnn(in_channels, num_classes, model.width, model.norm)
+    if isinstance(model, Cnn1d):
+        return cnn1d(in_channels, num_classes, model.width)
     if isinstance(model, ResNet18 | ResNet34):
         depth: Literal[18, 34] = 18 if isinstance(model, ResNet18) else 34
         return resnet(depth, in_channels, num_classes, model.width, model.stem)

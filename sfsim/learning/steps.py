@@ -93,9 +93,9 @@ def loss_gradient(output: Tensor, targets: Tensor, loss: LossName) -> tuple[floa
     ----------
     output : Tensor (N, C) or (N, C, H, W)
         Logits; the graph they hang on is not walked.
-    targets : Tensor of int64 (N,) or (N, H, W)
+    targets : Tensor of int64 (N,), (N, H, W) or (N, C)
     loss : str
-        ``"cross-entropy"`` or ``"dice"``.
+        ``"cross-entropy"``, ``"dice"`` or ``"binary-cross-entropy"``.
     """
     leaf = output.detach().requires_grad_()
     value = loss_function(loss)(leaf, targets)

@@ -69,8 +69,10 @@ def _updates(scenario: dict[str, Any]) -> str:
 
 
 def pixels(result: Result) -> int:
-    """Return the pixels of one input image."""
+    """Return the pixels of one input image, or the samples of a series' channel."""
     data = result.scenario["data"]
+    if "length" in data:
+        return int(data["length"])
     size = data.get("image_size") or _IMAGE_SIZES.get(data["kind"])
     if size is None:
         raise ResultsError(f"{result.directory}: bits per pixel need images, found {data['kind']!r} data")

@@ -102,13 +102,17 @@ def bytes_table(result: "Result") -> Table:
 
 
 def results_table(result: "Result") -> Table:
-    """Return every accuracy, mji and loss of the global model: when the target was reached, and at the end."""
+    """Return every metric and loss of the global model: when the target was reached, and at the end."""
     rows = result.rounds
     reached = result.time_to().round if result.summary["target"] and len(rows) else None
     found: list[tuple[str, ...]] = []
     for column in rows.columns:
         split, _, metric = column.removesuffix("_codec_off").partition("_")
-        if metric not in ("accuracy", "mji", "dice", "loss") or split not in ("test", "validation", "train"):
+        if metric not in ("accuracy", "mji", "f1", "auroc", "dice", "loss") or split not in (
+            "test",
+            "validation",
+            "train",
+        ):
             continue
         seen = rows[rows[column].notna()]
         then = seen[seen["round"] == reached][column]

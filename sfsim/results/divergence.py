@@ -7,7 +7,7 @@ from typing import Any
 # Of a cross-entropy, in nats per example: guessing among 1,000 classes costs 6.9, and 1e6 would take logits that differ
 # by a million, whose float32 gradients mean nothing any more.
 LOSS_BOUND = 1e6
-_HEADLINES = ("accuracy", "mji")
+HEADLINES = ("accuracy", "mji", "f1")
 
 
 def first_divergence(evaluations: Iterable[Any]) -> str:
@@ -30,7 +30,7 @@ def first_divergence(evaluations: Iterable[Any]) -> str:
     ''
     """
     for row in evaluations:
-        if row.client or row.metric not in ("loss", *_HEADLINES):
+        if row.client or row.metric not in ("loss", *HEADLINES):
             continue
         where = f"diverged in round {row.round}: {row.split} {row.metric} {row.value:.4g}"
         if not math.isfinite(row.value):

@@ -13,7 +13,7 @@ from sfsim import checksums
 from sfsim.checksums import Damaged
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.results import json_files
-from sfsim.results.divergence import first_divergence
+from sfsim.results.divergence import HEADLINES, first_divergence
 from sfsim.results.tables import OPTIONAL, RECORDS, read_table
 from sfsim.results.target import TimeToTarget, time_to
 
@@ -151,11 +151,11 @@ class Result:
 
     @property
     def metric(self) -> str:
-        """The headline metric: the target's, or else accuracy or mji where measured, or else the loss."""
+        """The headline metric: the target's, or else accuracy, mji or f1 where measured, or else the loss."""
         if self.summary["target"]:
             return str(self.summary["target"]["metric"])
         names = self.evaluations.query("split == 'validation' and client == ''")["metric"]
-        return next((str(name) for name in names if name in ("accuracy", "mji")), "loss")
+        return next((str(name) for name in names if name in HEADLINES), "loss")
 
     def time_to(self, target: "Target | float | None" = None) -> TimeToTarget:
         """Return when the run reached `target` on the validation split with the codec on.
@@ -180,7 +180,7 @@ class Result:
             hold, relative_to = stored["hold"], stored["relative_to"]
         elif isinstance(target, (int, float)):
             metric, value, hold, relative_to = self.metric, float(target), 1, None
-            if value > 1 and metric in ("accuracy", "mji"):
+            if value > 1 and metric in HEADLINES:
                 hint = f"Write {value / 100:g} for {value:g} %."
                 raise ConfigError("time_to", f"{value:g}", f"at most 1, which is a perfect {metric}", hint)
         elif not hasattr(target, "metric"):

@@ -13,6 +13,7 @@ from sfsim.learning.augmentations import check_augmentation
 from sfsim.learning.cut_check import check_image_size, check_model_cuts
 from sfsim.learning.declarations import Counts, Fractions
 from sfsim.learning.preparing import check_normalisation
+from sfsim.learning.series_declarations import AnySeries
 from sfsim.network.declarations import Link
 from sfsim.network.topology import HUB
 from sfsim.scenario.cells import check_cells
@@ -23,10 +24,17 @@ from sfsim.scenario.parts import FED_SERVER, MAIN_SERVER, U_SHAPE_SLOTS, at
 if TYPE_CHECKING:
     from sfsim.scenario.scenario import Scenario
 
-_METRICS = {"classification": "accuracy", "segmentation": "mji"}
-_MODEL_TASKS = {
-    **dict.fromkeys(("cnn", "resnet18", "resnet34", "vgg19"), "classification"),
-    "unet": "segmentation",
+METRICS = {"classification": "accuracy", "segmentation": "mji", "multi-label": "f1"}
+_LOSSES = {
+    "classification": ("cross-entropy",),
+    "segmentation": ("cross-entropy", "dice"),
+    "multi-label": ("binary-cross-entropy",),
+}
+# Whether a model is for series, and the tasks that it can be trained for.
+_MODELS = {
+    **dict.fromkeys(("cnn", "resnet18", "resnet34", "vgg19"), (False, ("classification",))),
+    "unet": (False, ("segmentation",)),
+    "cnn-1d": (True, ("classification", "multi-label")),
 }
 
 
@@ -96,19 +104,28 @@ def _check_protocol(scenario: "Scenario") -> None:
 
 def _check_learning(scenario: "Scenario") -> None:
     data, model, partition = scenario.data, scenario.model, scenario.partition
-    task = _MODEL_TASKS[model.kind]
-    if task != data.task:
-        fitting = list_words([repr(kind) for kind, other in _MODEL_TASKS.items() if other == data.task])
-        expected = f"{fitting}, because the data set {data.kind!r} is for {data.task}"
-        raise misfit(("model", "kind"), repr(model.kind), expected)
+    task, series = data.task, isinstance(data, AnySeries)
+    because = f"because the data set {data.kind!r} is for {task}" + (" of series" if series else "")
+    fitting = [kind for kind, (takes, tasks) in _MODELS.items() if takes == series and task in tasks]
+    if model.kind not in fitting:
+        raise misfit(
+            ("model", "kind"), repr(model.kind), f"{list_words([repr(kind) for kind in fitting])}, {because}"
+        )
     with at("cut_layers"):
         check_model_cuts(model, scenario.cut_layers, "")
-    with at("data", "image_size"):
-        check_image_size(model, data.image_size, "")
+    if isinstance(data, AnySeries):
+        if scenario.augmentation is not None:
+            found = repr(scenario.augmentation[0].kind)
+            raise misfit(("augmentation", 0, "kind"), found, f"no augmentation, {because}: it is for images")
+    else:
+        with at("data", "image_size"):
+            check_image_size(model, data.image_size, "")
     check_augmentation(scenario.augmentation, data.in_channels)
     check_normalisation(scenario.normalisation, data.in_channels)
-    if scenario.loss == "dice" and task != "segmentation":
-        raise misfit("loss", "'dice'", f"'cross-entropy', because the data set {data.kind!r} is for {task}")
+    if scenario.loss not in _LOSSES[task]:
+        raise misfit(
+            "loss", repr(scenario.loss), f"{list_words([repr(loss) for loss in _LOSSES[task]])}, {because}"
+        )
     if partition.kind == "folders" and getattr(data, "layout", None) != "splitfedzip":
         expected = "another kind, because only ham10000 with layout = 'splitfedzip' has client folders"
         raise misfit(("partition", "kind"), "'folders'", expected)
@@ -119,10 +136,9 @@ def _check_learning(scenario: "Scenario") -> None:
             ("partition", partition.kind), f"{len(shares)} numbers", f"one for each of the {clients} clients"
         )
     if scenario.target is not None:
-        metric = _METRICS[task]
+        metric = METRICS[task]
         if scenario.target.metric != metric:
-            expected = f"{metric!r}, because the data set {data.kind!r} is for {task}"
-            raise misfit(("target", "metric"), repr(scenario.target.metric), expected)
+            raise misfit(("target", "metric"), repr(scenario.target.metric), f"{metric!r}, {because}")
         if not scenario.validation_fraction:
             raise misfit(
                 "validation_fraction", "0", "more than 0, because the target is read on the validation split"

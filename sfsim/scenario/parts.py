@@ -290,8 +290,8 @@ class Target:
 
     Parameters
     ----------
-    metric : {"accuracy", "mji"}
-        Accuracy (classification), or mean Jaccard index without background (segmentation).
+    metric : {"accuracy", "mji", "f1"}
+        Accuracy (classification), mean Jaccard index without background (segmentation), or F1 (several labels).
     value : float
         The least value; with `relative_to`, the least fraction of that run's best value.
     hold : int
@@ -302,7 +302,7 @@ class Target:
         End the run as soon as the target holds; otherwise all global rounds are run.
     """
 
-    metric: Literal["accuracy", "mji"]
+    metric: Literal["accuracy", "mji", "f1"]
     value: Annotated[float, Field(gt=0)]
     hold: Count = 1
     relative_to: Path | None = None

@@ -88,8 +88,8 @@ class Scenario:
         Of the client-side model.
     server_optimiser : Optimiser, optional
         Of the server-side model; default: the same.
-    loss : {"cross-entropy", "dice"}
-        What is minimised; soft Dice is for segmentation.
+    loss : {"cross-entropy", "dice", "binary-cross-entropy"}
+        What is minimised; soft Dice is for segmentation, binary cross-entropy for several labels.
     codecs : Codecs
         What the messages are encoded with.
     codec_training : CodecTraining

@@ -186,7 +186,7 @@ class Evaluations:
                 crossed[slot] = to_array(tensor)
                 return passages[slot].transmit(tensor).tensor
 
-            predicted = predict(self._parts, inputs, transmit)
+            predicted = predict(self._parts, inputs, transmit, self._setting.scenario.loss)
             self.predictions = {
                 "inputs": examples.stored_inputs.numpy(),
                 "targets": examples.stored_targets.numpy(),

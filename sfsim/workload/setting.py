@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,9 +98,11 @@ class Setting:
             if (codec := getattr(scenario.codecs, name)) is not None
         }
         self.label_codec = scenario.codecs.labels
-        height, width = self.dataset.train.stored_inputs.shape[-2:]
         declared = scenario.augmentation if self.is_trained else None
-        self._augmentation = Augmentation(declared, (height, width)) if declared else None
+        self._augmentation = None
+        if declared:
+            height, width = self.dataset.train.stored_inputs.shape[-2:]
+            self._augmentation = Augmentation(declared, (height, width))
         self.executor = OrderedExecutor(self.jobs, lambda: torch.set_num_threads(1))
         self._plans: dict[str, tuple[int, list[tuple[Minibatch, np.ndarray]]]] = {}
 
@@ -160,9 +163,8 @@ class Setting:
 
     @property
     def pixels(self) -> int:
-        """Pixels of one input image."""
-        height, width = self.dataset.train.stored_inputs.shape[-2:]
-        return int(height * width)
+        """Pixels of one input image; samples of a series' channel."""
+        return prod(self.dataset.train.stored_inputs.shape[2:])
 
     def codec_states(self, client: str) -> dict[str, State]:
         """The present weights of the learned codecs that a client's minibatches go through, by slot."""
