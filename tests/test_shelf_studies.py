@@ -125,7 +125,9 @@ def test_orders_are_compared_seed_by_seed() -> None:
 
 def test_intervals_are_students_and_bonferronis() -> None:
     # t(0.975, 2) = 4.3026527, t(1 - 0.025 / 5, 2) = 9.9248432; standard error 1 / sqrt(3).
-    assert codec_shelf.interval([1, 2, 3]) == pytest.approx((2, 2 - 4.3026527 / 3**0.5, 2 + 4.3026527 / 3**0.5))
+    assert codec_shelf.interval([1, 2, 3]) == pytest.approx(
+        (2, 2 - 4.3026527 / 3**0.5, 2 + 4.3026527 / 3**0.5)
+    )
     assert codec_shelf.interval([1, 2, 3], 5)[1] == pytest.approx(2 - 9.9248432 / 3**0.5)
     rows = codec_shelf.arms(made_up({"fp32": [0.9, 0.8], "x": [0.8, 0.7]}, {"fp32": 0, "x": 1})).set_index(
         "arm"

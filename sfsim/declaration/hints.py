@@ -67,7 +67,12 @@ def of_key(key: str, value: Any, parent: type | None, root: Any) -> tuple[str, s
         The declaration that was read: where else the key could belong.
     """
     known = list(keys(parent)) if parent else []
-    hint = _unit(key, value, known) or _other_kind(key, parent, root) or _elsewhere(key, parent, root) or did_you_mean(key, known)
+    hint = (
+        _unit(key, value, known)
+        or _other_kind(key, parent, root)
+        or _elsewhere(key, parent, root)
+        or did_you_mean(key, known)
+    )
     if (
         not hint
         and parent not in classes(root)

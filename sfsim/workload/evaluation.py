@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ class Evaluations:
                 scenario.loss,
                 eval_mode=not self._train_mode,
             )
-            nmse = {_NMSE[slot]: error[slot] / energy[slot] if energy[slot] else 0.0 for slot in error}
+            nmse = {_NMSE[slot]: _over(error[slot], energy[slot]) for slot in error}
             return found | bpp | nmse
 
         return measure
@@ -211,6 +212,10 @@ class Evaluations:
         total = sum(batch for _, batch in losses)
         mean = sum(loss * batch for loss, batch in losses) / total if total else float("nan")
         return Measured("train", "on", "loss", mean, "")
+
+
+def _over(error: float, energy: float) -> float:
+    return error / energy if energy else math.inf if error else 0.0
 
 
 def _statistics(replica: Replica) -> State:
