@@ -215,3 +215,14 @@ def test_refusals() -> None:
     narrow, wide = FrequencyAware(max_bits=7), FrequencyAware()
     with pytest.raises(CodecError):
         narrow.decode(wide.encode(X).payload)
+
+
+def test_a_cut_without_space_or_time_is_remarked() -> None:
+    codec = FrequencyAware()
+    assert codec.remark((8, 16, 4, 4)) == ""
+    assert "if it is time, not if it is features" in codec.remark((8, 16, 64))
+    behind = Chain(stages=(codec, Rans()))
+    assert behind.remark((8, 128)).startswith("frequencies across the 128 values of a fully connected layer mean")
+    world = scenario(
+        {"a": PrivateLink()}, model=Cnn1d(), data=SyntheticSeries()
+    ) if False else None

@@ -132,6 +132,13 @@ class FrequencyAware(Codec):
         kernel.dequantise(np.frombuffer(parts[2], np.uint8), of_plane, ends, scale, s)
         return _planes_of(s, height, width, dtype).reshape(shape)
 
+    def remark(self, shape: tuple[int, ...]) -> str:
+        if len(shape) > 3:
+            return ""
+        if len(shape) == 3:
+            return f"frequencies along the last axis of {shape}: they mean something if it is time, not if it is features"
+        return f"frequencies across the {shape[-1]} values of a fully connected layer mean nothing; their order is arbitrary"
+
     def facts(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return ``planes``: cut and widths of each plane."""
         return {"planes": self._read(parts, shape)[0].tolist() if prod(shape) else []}
