@@ -22,7 +22,7 @@ from sfsim.report.figures import (
     link_utilisation,
     loss_over_time,
 )
-from sfsim.report.style import NARROW, WIDE
+from sfsim.report.style import NARROW, WIDE, figure
 from sfsim.report.tables import (
     bytes_table,
     client_table,
@@ -267,6 +267,17 @@ def test_every_axis_has_a_unit(tmp_path: Path) -> None:
     ):
         for ax in drawing.axes:
             assert re.search(r"\((s|min|h|ms|%.*)\)$", ax.get_xlabel()), ax.get_xlabel()
+
+
+@pytest.mark.parametrize(("values", "ticks"), [((1e-3, 20), ["0.01", "1"]), ((2, 5), ["2", "3", "4"])])
+def test_logarithmic_axes_say_numbers(values: tuple[float, float], ticks: list[str]) -> None:
+    with figure(4, 3) as (drawing, axes):
+        axes[0, 0].plot(values, values)
+        axes[0, 0].set(xscale="log", yscale="log")
+    drawing.canvas.draw()
+    for axis in (axes[0, 0].xaxis, axes[0, 0].yaxis):
+        texts = [tick.get_text() for minor in (False, True) for tick in axis.get_ticklabels(minor=minor)]
+        assert set(ticks) <= set(texts) and not any("$" in text for text in texts)
 
 
 def test_accuracy_shows_both_codec_on_and_off(tmp_path: Path) -> None:

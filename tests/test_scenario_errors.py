@@ -336,6 +336,8 @@ CASES = {
          "above the first [table]."),
         ("[clients.uplink]", "latency_s = 1\n[clients.uplink]", "Did you mean uplink.latency_s or "
          "downlink.latency_s?"),
+        ("[codecs]", '[partition]\nkind = "iid"\nalpha = 0.3\n[codecs]', "It belongs to kind = 'dirichlet', "
+         "not to 'iid'."),
     ],
 )  # fmt: skip
 def test_a_key_or_name_in_the_wrong_place_is_told_the_right_one(old: str, new: str, hint: str) -> None:

@@ -67,7 +67,12 @@ def of_key(key: str, value: Any, parent: type | None, root: Any) -> tuple[str, s
         The declaration that was read: where else the key could belong.
     """
     known = list(keys(parent)) if parent else []
-    hint = _unit(key, value, known) or _elsewhere(key, parent, root) or did_you_mean(key, known)
+    hint = (
+        _unit(key, value, known)
+        or _other_kind(key, parent, root)
+        or _elsewhere(key, parent, root)
+        or did_you_mean(key, known)
+    )
     if (
         not hint
         and parent not in classes(root)
@@ -135,6 +140,30 @@ def _fitting(kind: Any, folder: Path) -> Iterator[Path]:
             fits = cls is not None and bool(table) and set(table) <= set(keys(cls))
         if fits:
             yield path
+
+
+def _other_kind(key: str, parent: type | None, root: Any) -> str | None:
+    """Return which other kinds of the table that a key was found in have that key."""
+    if parent is None or tag(parent) is None:
+        return None
+    others = [tag(cls) for cls in _neighbours(parent, root) if key in keys(cls)]
+    if not others:
+        return None
+    words = [repr(kind) for kind in others[:3]] + ([f"{len(others) - 3} more"] if len(others) > 3 else [])
+    return f"It belongs to kind = {' or '.join(words)}, not to {tag(parent)!r}."
+
+
+def _neighbours(parent: type, root: Any, inside: tuple[type, ...] = ()) -> list[type]:
+    """Return the declarations that can stand where `parent` stands, `parent` among them."""
+    if parent in classes(root):
+        return classes(root)
+    for cls in classes(root):
+        for info in keys(cls).values() if cls not in inside and len(inside) < _DEEPEST else ():
+            kind = allowed(info)
+            for place in (kind, element(kind), named(kind)):
+                if place is not None and (found := _neighbours(parent, place, (*inside, cls))):
+                    return found
+    return []
 
 
 def _elsewhere(key: str, parent: type | None, root: Any) -> str | None:

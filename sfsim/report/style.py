@@ -73,7 +73,24 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **optio
 
     with matplotlib.rc_context(_RC):
         drawing = Figure(figsize=(width, height), layout="constrained")
-        yield drawing, drawing.subplots(rows, columns, squeeze=False, **options)
+        axes = drawing.subplots(rows, columns, squeeze=False, **options)
+        yield drawing, axes
+        for panel in axes.flat:
+            for axis in (panel.xaxis, panel.yaxis):
+                _plain_powers(axis)
+
+
+def _plain_powers(axis: Any) -> None:
+    """Write the ticks of a logarithmic axis as numbers: matplotlib's are mathematical text, which is off."""
+    from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, NullFormatter
+
+    if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        low, high = axis.get_view_interval()
+        if low * 10 <= high:  # between them lies a power of ten or two
+            axis.set_minor_formatter(NullFormatter())
+        else:
+            axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def picture_kind(path: Path) -> str:

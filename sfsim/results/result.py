@@ -114,7 +114,8 @@ class Result:
     def predictions(self) -> "dict[str, np.ndarray]":
         """The first test examples of a run with ``evaluation.keep_predictions``.
 
-        ``inputs`` (N, C, H, W), ``targets`` and ``predictions`` (N,) or (N, H, W), the latter uint8.
+        ``inputs`` (N, C, H, W), ``targets`` and ``predictions`` (N,) or (N, H, W), the latter uint8. With
+        ``evaluation.keep_smashed_data`` also ``smashed_up`` and ``smashed_down``, float32, before the codec.
         """
         if (kept := "predictions.npz") not in self._checksums:
             raise ResultsError(

@@ -331,6 +331,8 @@ class Evaluation:
     keep_predictions : int
         Keep that many test examples with what the last model evaluated makes of them, codec on
         (``predictions.npz``).
+    keep_smashed_data : bool
+        With them, what crossed each cut, before the codec: tensors for ``sfsim codec encode``.
     """
 
     every_rounds: Count = 1
@@ -338,6 +340,11 @@ class Evaluation:
     codec_off: bool = True
     batch_size: Count = 256
     keep_predictions: Whole = 0
+    keep_smashed_data: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keep_smashed_data and not self.keep_predictions:
+            raise misfit("keep_predictions", "0", "how many examples' smashed data to keep")
 
 
 @contextmanager

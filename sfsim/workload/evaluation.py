@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 from sfsim.learning.averaging import is_batch_norm_statistic
 from sfsim.learning.cut import Parts
 from sfsim.learning.metrics import evaluate, predict
+from sfsim.workload.coding import to_array
 from sfsim.workload.replica import Replica, State, load
 from sfsim.workload.work import Measured
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 # What a tensor at each cut is called in SplitFedZip's tables: bits per pixel of the input image.
 _BPP = {"smashed_up": "bpp_s1", "smashed_down": "bpp_s2"}
+_NMSE = {"smashed_up": "nmse_s1", "smashed_down": "nmse_s2"}
 
 
 class Evaluations:
@@ -145,6 +148,8 @@ class Evaluations:
 
         def measure() -> dict[str, float]:
             bpp: dict[str, float] = {}
+            error: dict[str, float] = {}
+            energy: dict[str, float] = {}
 
             def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
                 assert passages is not None
@@ -154,6 +159,8 @@ class Evaluations:
                     (f"published_{_BPP[slot]}", arrival.published_bits),
                 ):
                     bpp[key] = bpp.get(key, 0.0) + bits / pixels
+                for sums, values in ((error, arrival.tensor - tensor), (energy, tensor)):
+                    sums[slot] = sums.get(slot, 0.0) + values.double().square().sum().item()
                 return arrival.tensor
 
             found = evaluate(
@@ -164,7 +171,8 @@ class Evaluations:
                 scenario.loss,
                 eval_mode=not self._train_mode,
             )
-            return found | bpp
+            nmse = {_NMSE[slot]: _over(error[slot], energy[slot]) for slot in error}
+            return found | bpp | nmse
 
         return measure
 
@@ -173,19 +181,18 @@ class Evaluations:
         examples = self._setting.dataset.test[:count]
         if len(examples):
             inputs, _ = examples.batch(slice(None), self._setting.device)
+            crossed: dict[str, np.ndarray] = {}
+
+            def transmit(tensor: torch.Tensor, slot: str) -> torch.Tensor:
+                crossed[slot] = to_array(tensor)
+                return passages[slot].transmit(tensor).tensor
+
+            predicted = predict(self._parts, inputs, transmit, self._setting.scenario.loss)
             self.predictions = {
                 "inputs": examples.stored_inputs.numpy(),
                 "targets": examples.stored_targets.numpy(),
-                "predictions": predict(
-                    self._parts,
-                    inputs,
-                    lambda x, slot: passages[slot].transmit(x).tensor,
-                    self._setting.scenario.loss,
-                )
-                .to(torch.uint8)
-                .cpu()
-                .numpy(),
-            }
+                "predictions": to_array(predicted.to(torch.uint8)),
+            } | (crossed if self._setting.scenario.evaluation.keep_smashed_data else {})
 
     def _gaps(self, round: int) -> list[Measured]:
         """Per learned codec, how far the versions on the wire are behind the trainees, in squared error."""
@@ -205,6 +212,10 @@ class Evaluations:
         total = sum(batch for _, batch in losses)
         mean = sum(loss * batch for loss, batch in losses) / total if total else float("nan")
         return Measured("train", "on", "loss", mean, "")
+
+
+def _over(error: float, energy: float) -> float:
+    return error / energy if energy else math.inf if error else 0.0
 
 
 def _statistics(replica: Replica) -> State:
