@@ -131,7 +131,7 @@ def test_normalised_tensors_scale_out() -> None:
 
 def test_padding_reflects_below_and_to_the_right() -> None:
     x = torch.arange(15.0).reshape(1, 1, 3, 5)
-    padded = pad(x, 2)
+    padded = pad(x, Ae().padded_sides(x.shape[2:], 2))
     assert padded.shape == (1, 1, 4, 8)
     assert padded[0, 0, 3].tolist() == [5, 6, 7, 8, 9, 8, 7, 6]
 

@@ -265,7 +265,7 @@ def test_costs_grow(wire: WireCodec) -> None:
     assert wire.encode_cost(small).flops >= count(module.g_a, small, training=False).forward.flops
 
 
-@pytest.mark.parametrize("name", ["ae", "cheng-at", "cheng-at-gmm", "hyperprior", "mean-scale"])
+@pytest.mark.parametrize("name", ["ae", "cheng-at", "cheng-at-gmm", "hyperprior", "mean-scale", "series-ae"])
 def test_the_catalogue(name: str) -> None:
     from codec_contract import CATALOGUE
 

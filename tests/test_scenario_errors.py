@@ -13,7 +13,7 @@ from sfsim.scenario import load
 
 TABLE = "a table, or the path of a TOML file"
 CODEC = (
-    "a table with kind = 'cast', 'uniform', 'qsgd', 'topk', 'randtopk', 'mask-encoded', 'zeros', 'frequency-aware', 'channel-adaptive', 'product-quantization', 'feature-wise', 'pcodec', 'ae', 'cheng-at', 'hyperprior', 'mean-scale' or 'chain', "
+    "a table with kind = 'cast', 'uniform', 'qsgd', 'topk', 'randtopk', 'mask-encoded', 'zeros', 'frequency-aware', 'channel-adaptive', 'product-quantization', 'feature-wise', 'pcodec', 'ae', 'cheng-at', 'hyperprior', 'mean-scale', 'series-ae' or 'chain', "
     "or the path of a TOML file"
 )
 UPLINK = "rate_bps = 1e6\nlatency_s = 0.02\n[clients.downlink]"

@@ -19,7 +19,7 @@ from sfsim.codec.error_feedback import ErrorFeedback
 from sfsim.codec.feature_wise import FeatureWise
 from sfsim.codec.frequency_aware import FrequencyAware
 from sfsim.codec.labels import AnyLabelCodec
-from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
+from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale, SeriesAe
 from sfsim.codec.loading import AnyCodec, load, parse
 from sfsim.codec.mask_encoded import MaskEncoded
 from sfsim.codec.pcodec import Pcodec
@@ -54,6 +54,7 @@ __all__ = [
     "Qsgd",
     "RandTopK",
     "Rans",
+    "SeriesAe",
     "TopK",
     "Uniform",
     "Zeros",

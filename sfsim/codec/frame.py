@@ -53,6 +53,7 @@ CODEC_IDS = {
     "feature-wise": 18,
     "product-quantization": 19,
     "pcodec": 20,
+    "series-ae": 21,
 }
 # A format that compresses without bound cannot check a size against its payload, so this bounds what a
 # forged header can ask for: 2**27 float32 are 512 MiB, above the largest message of the published systems.

@@ -4,6 +4,7 @@ A table says which network, how wide and how its latents are coded. The network 
 bitstream are made by `sfsim.workload.learned`; a declaration alone can neither encode nor decode.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -43,6 +44,7 @@ class Learned(Codec):
     normalise: bool = False
     weights: Path | None = None
     most_stages: ClassVar[int] = 4
+    axes: ClassVar[str] = "HW"  # what tensors have behind batch and channels
 
     def __post_init__(self) -> None:
         if self.stages is not None and self.stages > self.most_stages:
@@ -57,35 +59,43 @@ class Learned(Codec):
         # The wire codec's fingerprint covers the weights themselves.
         return super().signature if self.weights is None else replace(self, weights=None).signature
 
-    def stages_for(self, height: int, width: int) -> int:
-        """Return how many stages tensors of this size get.
+    def stages_for(self, *sides: int) -> int:
+        """Return how many stages tensors of this size get: height and width, or the length of series.
 
         Raises
         ------
         ConfigError
-            When the latents would be smaller than 4x4.
+            When the latents would be smaller than 4x4, or the codec is for tensors of other axes.
 
         Examples
         --------
-        >>> Ae().stages_for(128, 128), Ae().stages_for(28, 28), ChengAt().stages_for(8, 8)
-        (3, 3, 1)
+        >>> Ae().stages_for(128, 128), Ae().stages_for(28, 28), ChengAt().stages_for(8, 8), SeriesAe().stages_for(62)
+        (3, 3, 1, 4)
         """
+        size = f"tensors of {'x'.join(map(str, sides))}"
+        least = "x".join([str(SMALLEST_LATENT)] * len(self.axes))
+        hint = "Choose another cut layer or a codec that is not learned."
+        if len(sides) != len(self.axes):
+            raise ConfigError(f"codec {self.name!r}", size, f"tensors (B, C, {', '.join(self.axes)})", hint)
         fitting = [
-            s for s in range(self.most_stages + 1) if _latent(min(height, width), s) >= SMALLEST_LATENT
+            s for s in range(self.most_stages + 1) if min(self.latent_sides(sides, s)) >= SMALLEST_LATENT
         ]
         if not fitting:
-            raise ConfigError(
-                f"codec {self.name!r}", f"tensors of {height}x{width}", "at least 4x4",
-                "Choose another cut layer or a codec that is not learned.",
-            )  # fmt: skip
+            raise ConfigError(f"codec {self.name!r}", size, f"at least {least}", hint)
         if self.stages is None:
             return fitting[-1]
         if self.stages not in fitting:
-            raise ConfigError(
-                f"codec {self.name!r}, stages", str(self.stages),
-                f"at most {fitting[-1]} for tensors of {height}x{width}: latents are at least 4x4",
-            )  # fmt: skip
+            expected = f"at most {fitting[-1]} for {size}: latents are at least {least}"
+            raise ConfigError(f"codec {self.name!r}, stages", str(self.stages), expected)
         return self.stages
+
+    def latent_sides(self, sides: Sequence[int], stages: int) -> tuple[int, ...]:
+        """Return the size of the latents of tensors of a size."""
+        return tuple(-(-side // 2**stages) for side in sides)
+
+    def padded_sides(self, sides: Sequence[int], stages: int) -> tuple[int, ...]:
+        """Return the size to which tensors of a size are padded."""
+        return tuple(side * 2**stages for side in self.latent_sides(sides, stages))
 
     def estimate_bits(self, numel: int) -> float:
         self._needs_weights()
@@ -103,10 +113,6 @@ class Learned(Codec):
             f"{self.name} is learned: it codes with the weights that both ends hold "
             "(sfsim.workload.learned), not by its declaration alone"
         )
-
-
-def _latent(length: int, stages: int) -> int:
-    return -(-length // 2**stages)
 
 
 @declaration
@@ -184,3 +190,44 @@ class MeanScale(Learned):
 
     kind: Literal["mean-scale"] = "mean-scale"
     mode: Literal["auto", "round", "centred"] = "auto"
+
+
+@declaration
+class SeriesAe(Learned):
+    """For series (B, C, L): linear convolutions of kernel 2 and stride 2; latents travel as float32.
+
+    No activations, no quantisation, no entropy coding: the rate is the same for all weights, so that they are trained
+    by the distortion alone and `lambda_` changes nothing. In four stages C channels become 3 C / 4, C / 2, C / 4 and
+    `channels`; the decoder mirrors them. Short tensors get fewer stages, at least one; lengths are padded by
+    reflection until they halve evenly.
+
+    Source
+    ------
+    A. Ayad, M. Renner, A. Schmeink, GLOBECOM 2021, as in the authors' code for S-ECG: an encoder of 94,776
+    parameters at 192 channels, and latents of 24x4 for 192x62.
+    """
+
+    kind: Literal["series-ae"] = "series-ae"
+    channels: Annotated[int, Field(ge=1, le=512)] = 24
+    axes: ClassVar[str] = "L"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stages == 0:
+            raise misfit("stages", "0", "at least 1")
+
+    def latent_sides(self, sides: Sequence[int], stages: int) -> tuple[int, ...]:
+        # The first convolution sees one more zero on each side.
+        return tuple(-(-(side + 2) // 2**stages) for side in sides) if stages else (0,)
+
+    def padded_sides(self, sides: Sequence[int], stages: int) -> tuple[int, ...]:
+        return tuple(side * 2**stages - 2 for side in self.latent_sides(sides, stages))
+
+    def widths(self, in_channels: int, stages: int) -> list[int]:
+        """Return the channels between the layers, from the tensor's to the latents'.
+
+        >>> SeriesAe().widths(192, 4)
+        [192, 144, 96, 48, 24]
+        """
+        between = [in_channels * 3 // 4, in_channels // 2, in_channels // 4][: stages - 1]
+        return [in_channels, *(max(1, width) for width in between), self.channels]

@@ -7,16 +7,18 @@ from pydantic import Field
 
 from sfsim.codec.base import Codec
 from sfsim.codec.chain import OTHER_STAGES, Chain
-from sfsim.codec.learned import Ae, ChengAt, Hyperprior, MeanScale
+from sfsim.codec.learned import Ae, ChengAt, Hyperprior, MeanScale, SeriesAe
 from sfsim.codec.plain import PLAIN_KINDS, AnyPlain
 from sfsim.declaration import read_toml, validate
 from sfsim.errors import ConfigError, did_you_mean
 
-AnyCodec = Annotated[AnyPlain | Ae | ChengAt | Hyperprior | MeanScale | Chain, Field(discriminator="kind")]
+AnyCodec = Annotated[
+    AnyPlain | Ae | ChengAt | Hyperprior | MeanScale | SeriesAe | Chain, Field(discriminator="kind")
+]
 """Every codec that a slot can name, told apart by `kind`."""
 
 # "chain" is what a list is called inside; a user writes the list, and byte stages stand in lists only.
-_LEARNED = ("ae", "cheng-at", "hyperprior", "mean-scale")
+_LEARNED = ("ae", "cheng-at", "hyperprior", "mean-scale", "series-ae")
 _KINDS = (*PLAIN_KINDS, *_LEARNED)
 
 

@@ -63,6 +63,8 @@ def _updates(scenario: dict[str, Any]) -> str:
         words.append("trained before")
     if training.get("model_loss") == "task":
         words.append("model trained by the task alone")
+    if training.get("model_loss") == "bypass":
+        words.append("codec bypassed by the gradient")
     if switches := training.get("as_published"):
         words.append(f"as published: {' '.join(switches)}")
     return ", ".join(words)

@@ -49,9 +49,10 @@ class CodecTraining:
     verify : float
         Share of messages that the receiver decodes and compares with the sender's reconstruction; the first of
         each local epoch always is. Others are known to decode to it (the tests decode every one).
-    model_loss : {"rate-distortion", "task"}
+    model_loss : {"rate-distortion", "task", "bypass"}
         What the model in front of a codec of smashed data is trained by: rate / lambda + distortion + task, or the
-        task alone. The codec itself is trained by all three either way.
+        task alone; the codec itself is trained by all three either way. With "bypass" the gradient of what was decoded
+        is taken for that of what was encoded, and the codec is trained by rate and distortion alone (Ayad et al.).
     as_published : list of {"likelihood-rates", "train-mode-evaluation", "exact-gradients"}
         Do as SplitFedZip's published code does, to compare: size messages of learned codecs by the likelihood in
         training mode; evaluate with noise for rounding and with BatchNorm's statistics of the minibatch; let
@@ -67,7 +68,7 @@ class CodecTraining:
     freeze_after_round: Count | None = None
     freeze_when_settled: Annotated[float, Field(gt=0, lt=1)] | None = None
     verify: Annotated[float, Field(ge=0, le=1)] = 0.05
-    model_loss: Literal["rate-distortion", "task"] = "rate-distortion"
+    model_loss: Literal["rate-distortion", "task", "bypass"] = "rate-distortion"
     as_published: tuple[AsPublished, ...] = ()
 
     def __post_init__(self) -> None:

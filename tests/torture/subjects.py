@@ -15,7 +15,14 @@ from tests.torture import runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
-LEARNED = ("ae", "cheng-at", "cheng-at-gmm", "hyperprior", "mean-scale")  # encode takes none of these
+LEARNED = (
+    "ae",
+    "cheng-at",
+    "cheng-at-gmm",
+    "hyperprior",
+    "mean-scale",
+    "series-ae",
+)  # encode takes none of these
 TOYS = Path(__file__).resolve().parent / "toys"  # small scenarios, a channel for each trace, a graph
 TABLE = "time_s,rate_bps\n" + "".join(f"{k * 0.5},{1e6 + 1e5 * (k % 7)}\n" for k in range(40))
 MAHIMAHI = "".join(f"{k * 3}\n" for k in range(1, 300))

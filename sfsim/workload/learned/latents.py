@@ -3,7 +3,8 @@
 A body is what both ends need besides the weights, then one rANS stream of all latents of the tensor. ``ae``: a
 byte of leak, the smallest symbol (varint, sign in the last bit), how many follow it (varint). The others: two
 bytes, for the hyperprior's latents and for the latents, each the leak (low half) and the alphabet (high half:
-which of `REACHES`), and a byte of mode (last bit) and shift; the hyperprior's latents lead the stream.
+which of `REACHES`), and a byte of mode (last bit) and shift; the hyperprior's latents lead the stream. ``series-ae``
+has no stream: its latents are float32.
 """
 
 from bisect import bisect_left
@@ -27,7 +28,7 @@ from sfsim.errors import CodecError
 
 Symbols = NDArray[np.int32]
 Latents = NDArray[np.float32]
-Shape = tuple[int, int, int, int]
+Shape = tuple[int, ...]
 
 REACHES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 256, 1024, 2**14, LARGEST_SYMBOL)
 """Alphabets are symmetric: from minus one of these to it."""
@@ -140,6 +141,28 @@ class Simple:
         """Return all numbers that both ends must share."""
         model = self.model
         return [model.matrices, model.biases, model.factors, model.medians]
+
+
+class Plain:
+    """Latents as they are, float32, little endian (codec ``series-ae``)."""
+
+    def encode(self, y: Latents, z: Latents | None) -> Body:
+        """Encode float32 latents (B, C, L)."""
+        return Body(y.astype("<f4").tobytes(), y, 32.0 * y.size, 0)
+
+    def decode(self, data: Buffer, shape: Shape) -> Latents:
+        """Decode latents of a shape; raise CodecError for a body that `encode` did not make."""
+        if len(data) != 4 * prod(shape):
+            raise CodecError(f"payload has {len(data)} bytes of latents, expected {4 * prod(shape)}")
+        return np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
+
+    def cost(self, shape: Shape) -> Cost:
+        """Return what coding latents of a shape needs, either way: one copy."""
+        return Cost(bytes_touched=8 * prod(shape), launches=1)
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all numbers that both ends must share: none."""
+        return []
 
 
 @dataclass(eq=False)

@@ -6,6 +6,8 @@ the tensor allows, and nothing is clamped: features and gradients are no images.
 """
 
 import warnings
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfsim import seeds
-from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale
+from sfsim.codec.learned import Ae, ChengAt, Hyperprior, Learned, MeanScale, SeriesAe
 
 with warnings.catch_warnings():  # compressai scripts its helpers at import
     warnings.simplefilter("ignore")
@@ -72,7 +74,7 @@ def quantise(value: Tensor, middle: Tensor | float, quantiser: Quantiser, noise:
 
 
 class Trainee(nn.Module):
-    """Base of the four networks: padding, normalisation, and the order of things.
+    """Base of the networks: padding, normalisation, and the order of things.
 
     Attributes
     ----------
@@ -91,16 +93,16 @@ class Trainee(nn.Module):
     def forward(
         self, x: Tensor, quantiser: Quantiser = "hard", generator: torch.Generator | None = None
     ) -> Output:
-        """Encode and decode a tensor of shape (B, C, H, W), differentiably.
+        """Encode and decode a tensor of shape (B, C, H, W), or (B, C, L), differentiably.
 
         `generator` draws the noise of the rate (and of the latents, if `quantiser` is ``"noise"``); by default
         the trainee's own, seeded by `build`.
         """
         scale = root_mean_square(x) if self.declaration.normalise else None
         target = x if scale is None else x / torch.where(scale > 0, scale, 1)
-        y = self.g_a(pad(target, self.stages))
+        y = self.g_a(pad(target, self.declaration.padded_sides(x.shape[2:], self.stages)))
         y_hat, rate_bits = self.latents(y, quantiser, generator or self._generator)
-        x_hat = self.g_s(y_hat)[..., : x.shape[-2], : x.shape[-1]]
+        x_hat = crop(self.g_s(y_hat), x.shape[2:])
         mse = functional.mse_loss(x_hat, target)
         return Output(x_hat if scale is None else x_hat * scale, rate_bits, mse)
 
@@ -242,7 +244,23 @@ class ChengTrainee(MeanScaleTrainee, Cheng2020Attention):
         return y_hat, side_bits + bits
 
 
-def build(declaration: Learned, in_channels: int, tensor_hw: tuple[int, int], seed: int) -> Trainee:
+class SeriesAeTrainee(Trainee):
+    """Codec ``series-ae``: linear convolutions of kernel 2 and stride 2, and latents as they are."""
+
+    def __init__(self, declaration: SeriesAe, in_channels: int, stages: int) -> None:
+        super().__init__()
+        widths = declaration.widths(in_channels, stages)
+        pairs = [(a, b, int(number == 0)) for number, (a, b) in enumerate(pairwise(widths))]
+        self.g_a = nn.Sequential(*(nn.Conv1d(a, b, 2, stride=2, padding=p) for a, b, p in pairs))
+        self.g_s = nn.Sequential(
+            *(nn.ConvTranspose1d(b, a, 2, stride=2, padding=p) for a, b, p in reversed(pairs))
+        )
+
+    def latents(self, y: Tensor, quantiser: Quantiser, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return y, y.new_full((), 32.0 * y.numel())
+
+
+def build(declaration: Learned, in_channels: int, sides: Sequence[int], seed: int) -> Trainee:
     """Return the trainee that a declaration describes, in training mode, on the CPU.
 
     Parameters
@@ -250,8 +268,8 @@ def build(declaration: Learned, in_channels: int, tensor_hw: tuple[int, int], se
     declaration : Learned
     in_channels : int
         Channels of the tensors, which go in and come out.
-    tensor_hw : (int, int)
-        Height and width, from which the number of stages follows.
+    sides : sequence of int
+        Height and width, or the length of series, from which the number of stages follows.
     seed : int
         Decides the first weights and the noise.
 
@@ -267,8 +285,9 @@ def build(declaration: Learned, in_channels: int, tensor_hw: tuple[int, int], se
     """
     kinds: dict[str, Any] = {
         "ae": AeTrainee, "hyperprior": HyperpriorTrainee, "mean-scale": MeanScaleTrainee, "cheng-at": ChengTrainee,
+        "series-ae": SeriesAeTrainee,
     }  # fmt: skip
-    stages = declaration.stages_for(*tensor_hw)
+    stages = declaration.stages_for(*sides)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seeds.integer(seed, "learned codec", "weights"))
         trainee: Trainee = kinds[declaration.kind](declaration, in_channels, stages)
@@ -278,10 +297,17 @@ def build(declaration: Learned, in_channels: int, tensor_hw: tuple[int, int], se
     return trainee
 
 
-def pad(x: Tensor, stages: int) -> Tensor:
-    """Pad height and width by reflection, below and to the right, to a multiple of ``2**stages``."""
-    below, right = (-x.shape[-2] % 2**stages, -x.shape[-1] % 2**stages)
-    return functional.pad(x, (0, right, 0, below), mode="reflect") if below or right else x
+def pad(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Pad the axes behind batch and channels by reflection, below and to the right, to these sizes."""
+    missing = [wanted - there for wanted, there in zip(sides, x.shape[2:], strict=True)]
+    if not any(missing):
+        return x
+    return functional.pad(x, [width for more in reversed(missing) for width in (0, more)], mode="reflect")
+
+
+def crop(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Cut off what `pad` added."""
+    return x[(..., *(slice(side) for side in sides))]
 
 
 def root_mean_square(x: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class CodecReplica:
         self.trainee = copy.deepcopy(trainee).to(device)
         self.trainee._generator = torch.Generator().manual_seed(seed)
         self._training, self._pixels = training, pixels
-        self._task_only = training.model_loss == "task"
+        self._task_only, self._bypass = training.model_loss == "task", training.model_loss == "bypass"
         self.quantiser: Quantiser = "hard"
         self.changes = 0
         self.reset_optimiser()
@@ -86,13 +86,16 @@ class CodecReplica:
         """Go back through a rehearsal, step if the codec still trains, and return the gradient at its tensor.
 
         The loss is rate + lambda (distortion + task), divided by lambda: so the task's gradient keeps its size on
-        its way to the model, and codecs of different lambda stand in one sum.
+        its way to the model, and codecs of different lambda stand in one sum. Bypassed, the codec learns by rate and
+        distortion alone, and the gradient is that of its reconstruction.
         """
         x, output = rehearsal.x, rehearsal.output
         images = x.shape[0] * self._pixels
         own = output.rate_bits / (images * self.trainee.declaration.lambda_) + output.mse
         at_tensor = None
-        if gradient is not None and self._task_only:
+        if gradient is not None and self._bypass:
+            at_tensor, gradient = gradient, None
+        elif gradient is not None and self._task_only:
             (at_tensor,) = torch.autograd.grad(output.x_hat, x, gradient, retain_graph=trains)
         if at_tensor is None or trains:
             roots, seeds = [own], [torch.ones_like(own)]

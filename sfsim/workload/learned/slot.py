@@ -46,8 +46,8 @@ class LearnedSlot(Slot):
     name, codec, seed, exact
         As of `Slot`.
     training : CodecTraining
-    tensor_shape : (int, int, int)
-        Channels, height and width of the tensors.
+    tensor_shape : tuple of int
+        Channels, height and width of the tensors, or channels and length.
     pixels : int
         Pixels of one input image.
     clients : sequence of str
@@ -85,8 +85,8 @@ class LearnedSlot(Slot):
         self.owned_by_client = name.endswith("_up")
         self._training = training
         self.tensor_shape = tensor_shape
-        channels, height, width = tensor_shape
-        self._first = networks.build(codec, channels, (height, width), integer(seed, "learned codec", name))
+        channels, *sides = tensor_shape
+        self._first = networks.build(codec, channels, sides, integer(seed, "learned codec", name))
         if codec.weights is not None:
             stored.load(codec.weights, self._first)
 
@@ -234,7 +234,8 @@ class LearnedSlot(Slot):
 
     def _has_use(self, round: int) -> bool:
         """Whether the run of a trainee is more than a read-out: it learns, or the task's gradient passes it."""
-        return self.learns(round) or self.name.startswith("smashed")
+        passes = self.name.startswith("smashed") and self._training.model_loss != "bypass"
+        return self.learns(round) or passes
 
     def rehearse(self, tensor: torch.Tensor, client: str, at: Minibatch) -> Rehearsal:
         rehearsal = self.replicas[client].rehearse(tensor, self.learns(at.round))
@@ -260,7 +261,7 @@ class LearnedSlot(Slot):
     ) -> torch.Tensor | None:
         assert rehearsal is not None
         if not self._has_use(at.round):
-            return None
+            return gradient
         return self.replicas[client].learn(rehearsal, gradient, self.learns(at.round))
 
     # Costs.

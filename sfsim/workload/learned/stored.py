@@ -30,15 +30,15 @@ def save(
 
     Parameters
     ----------
-    tensor_shape : (int, int, int)
-        Channels, height and width of the tensors that the codec was made for.
+    tensor_shape : tuple of int
+        Channels, height and width (or length) of the tensors that the codec was made for.
     about : dict of str to str
         Where the weights come from.
     """
     from safetensors.torch import save_file
 
-    channels, height, width = tensor_shape
-    described = {"codec": _network(codec, channels, codec.stages_for(height, width)), **about}
+    channels, *sides = tensor_shape
+    described = {"codec": _network(codec, channels, codec.stages_for(*sides)), **about}
     weights = {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
     described["sha256"] = _checksum(weights, described)
     save_file(weights, file, metadata={_ENTRY: json.dumps(described)})

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from sfsim.cost import Cost
 from sfsim.errors import CodecError, NotFinite
 from sfsim.learning.costing import count
 from sfsim.workload.learned import integers
-from sfsim.workload.learned.latents import Conditional, Shape, Simple
-from sfsim.workload.learned.networks import Trainee, pad, root_mean_square
+from sfsim.workload.learned.latents import Conditional, Plain, Shape, Simple
+from sfsim.workload.learned.networks import Trainee, crop, pad, root_mean_square
 
 # The widest activation of a decoder, in elements: 1 GiB. A frame of a few bytes may honestly hold very many symbols
 # that are nearly certain, so its length bounds nothing.
@@ -77,6 +78,8 @@ class WireCodec:
         self.in_channels, self.stages = module.in_channels, module.stages
         self._module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
         self._latents = _coder(self._module)
+        axes = self.declaration.axes
+        self._rank, self._expected = 2 + len(axes), f"(B, {self.in_channels}, {', '.join(axes)})"
         digest = blake2b(repr((self.in_channels, self.stages)).encode(), digest_size=16)
         for array in self._latents.arrays():
             digest.update(array.tobytes())
@@ -90,7 +93,7 @@ class WireCodec:
         return {name: weight.detach() for name, weight in self._module.named_parameters()}
 
     def encode(self, x: Tensor, name: str | None = None) -> Reconstructed:
-        """Encode a tensor of shape (B, C, H, W).
+        """Encode a tensor of shape (B, C, H, W), or (B, C, L).
 
         Raises
         ------
@@ -127,7 +130,7 @@ class WireCodec:
         return self._synthesise(latents, frame.shape, scale, _torch_type(frame.dtype))
 
     def decode_latents(self, payload: bytes) -> np.ndarray:
-        """Return the quantised latents of a payload, float32 (B, N, h, w): the same on every machine."""
+        """Return the quantised latents of a payload, float32 (B, N, ...): the same on every machine."""
         frame, body = self._open(payload)
         start = 4 if self.declaration.normalise else 0
         return self._latents.decode(body[start:], self._latent_shape(frame.shape))
@@ -146,8 +149,7 @@ class WireCodec:
         return self._latents.cost(latents) + _forward(self._module.g_s, latents)
 
     def _padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        step = 2**self.stages
-        return (*shape[:2], -(-shape[2] // step) * step, -(-shape[3] // step) * step)
+        return (*shape[:2], *self.declaration.padded_sides(shape[2:], self.stages))
 
     def _encode(self, x: Tensor) -> Reconstructed:
         self._check(x)
@@ -161,7 +163,7 @@ class WireCodec:
             payload = self._frame(x, head)
             return Reconstructed(payload, 0.0, 0, reconstruction=torch.zeros(shape, dtype=dtype))
         with torch.no_grad(), single_thread():
-            y = self._module.g_a(pad(values if scale is None else values / scale, self.stages))
+            y = self._module.g_a(pad(values if scale is None else values / scale, self._padded(shape)[2:]))
             z = self._module.hyper_analysis(y) if hasattr(self._module, "hyper_analysis") else None
         for latents in (y,) if z is None else (y, z):
             if not torch.isfinite(latents).all():
@@ -178,11 +180,11 @@ class WireCodec:
     def _check(self, x: Tensor) -> None:
         if x.dtype not in _DTYPES:
             raise CodecError(f"found {x.dtype}, expected float16, float32 or float64")
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise CodecError(f"found shape {tuple(x.shape)}, expected (B, {self.in_channels}, H, W)")
+        if x.ndim != self._rank or x.shape[1] != self.in_channels:
+            raise CodecError(f"found shape {tuple(x.shape)}, expected {self._expected}")
         self._check_size(tuple(x.shape), "found")
         if x.numel():
-            self.declaration.stages_for(x.shape[2], x.shape[3])
+            self.declaration.stages_for(*x.shape[2:])
             if not torch.isfinite(x).all():
                 raise NotFinite(
                     f"found values that are not finite; {self.declaration.name} cannot carry them"
@@ -210,20 +212,20 @@ class WireCodec:
                 f"payload was made with version {version} of the weights, this end holds {self.version}"
             )
         if (
-            len(frame.shape) != 4
+            len(frame.shape) != self._rank
             or frame.shape[1] != self.in_channels
             or frame.dtype is None
             or frame.dtype.kind != "f"
         ):
             raise CodecError(
-                f"payload holds {frame.dtype} of shape {frame.shape}, expected a float (B, {self.in_channels}, H, W)"
+                f"payload holds {frame.dtype} of shape {frame.shape}, expected a float {self._expected}"
             )
         self._check_size(frame.shape, "payload claims")
         return frame, frame.parts[0]
 
     def _check_size(self, shape: tuple[int, ...], words: str) -> None:
         """Refuse a shape for which the networks would need more memory than any published system has."""
-        widest = shape[0] * self.declaration.channels * -(-shape[2] // 2) * -(-shape[3] // 2)
+        widest = shape[0] * self.declaration.channels * prod(-(-side // 2) for side in shape[2:])
         if widest > _MAX_ACTIVATION:
             raise CodecError(
                 f"{words} shape {shape}: {self.declaration.name} would make {widest:,} numbers of it inside, "
@@ -231,22 +233,24 @@ class WireCodec:
             )
 
     def _latent_shape(self, shape: tuple[int, ...]) -> Shape:
-        step = 2**self.stages
-        return (shape[0], self.declaration.channels, -(-shape[2] // step), -(-shape[3] // step))
+        latent = self.declaration.latent_sides(shape[2:], self.stages)
+        return (shape[0], self.declaration.channels, *latent)
 
     def _synthesise(
         self, latents: np.ndarray, shape: tuple[int, ...], scale: float | None, dtype: torch.dtype
     ) -> Tensor:
         """Return the reconstruction of latents: the one place where both ends make it."""
         with torch.no_grad(), single_thread():
-            x_hat = self._module.g_s(torch.from_numpy(latents))[..., : shape[2], : shape[3]]
+            x_hat = crop(self._module.g_s(torch.from_numpy(latents)), shape[2:])
             if scale is not None:
                 x_hat = x_hat * scale
             return x_hat.to(dtype).contiguous()
 
 
-def _coder(module: Any) -> Simple | Conditional:
+def _coder(module: Any) -> Simple | Conditional | Plain:
     """Return the latent coder of a trainee's weights."""
+    if module.declaration.kind == "series-ae":
+        return Plain()
     side = Simple(integers.factorised(module.entropy_bottleneck))
     kind, channels = module.declaration.kind, module.declaration.channels
     if kind == "ae":
