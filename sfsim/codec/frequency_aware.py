@@ -136,8 +136,10 @@ class FrequencyAware(Codec):
         if len(shape) > 3:
             return ""
         if len(shape) == 3:
-            return f"frequencies along the last axis of {shape}: they mean something if it is time, not if it is features"
-        return f"frequencies across the {shape[-1]} values of a fully connected layer mean nothing; their order is arbitrary"
+            where = f"frequencies along the last axis of {shape}"
+            return f"{where}: they mean something if it is time, not if it is features"
+        values = f"the {shape[-1]} values of a fully connected layer"
+        return f"frequencies across {values} mean nothing: their order is arbitrary"
 
     def facts(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return ``planes``: cut and widths of each plane."""
