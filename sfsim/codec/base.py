@@ -357,10 +357,18 @@ def single(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int]:
     CodecError
         When a value is NaN or infinite; says which, where and how many.
     """
+    return measured(x, codec)[:2]
+
+
+def measured(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int, np.float32]:
+    """As `single`, and the largest magnitude; 0 of an empty tensor."""
+    from sfsim.codec import kernels
+
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, np.float32).reshape(x.shape)
-    if values.size == 0 or (np.isfinite(values.min()) and np.isfinite(values.max())):
-        return values, 0
+    largest = np.uint32(kernels.largest_magnitude(values.reshape(-1).view(np.uint32))).view(np.float32)
+    if np.isfinite(largest):
+        return values, 0, largest
     bad = ~np.isfinite(x)
     if bad.any():
         first = np.unravel_index(int(np.argmax(bad)), x.shape)
@@ -369,7 +377,7 @@ def single(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int]:
             f"found {x[index]} at index {index} ({np.count_nonzero(bad)} of {x.size} values are not finite); "
             f"{codec} cannot carry it, only casts can"
         )
-    return saturate(values, x)
+    return (*saturate(values, x), np.finfo(np.float32).max)
 
 
 def as_bytes(values: NDArray[Any]) -> Buffer:

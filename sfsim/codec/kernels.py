@@ -14,7 +14,17 @@ kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 _ONE, _U8, _U64 = np.uint32(1), np.uint8, np.uint64
 _SIZE, _INFINITE = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)  # of float32: all but the sign; infinity
+_BLOCK = 4096  # elements that stay in the processor's first cache between two passes
 _QUIET = np.uint32(0x40)  # of bfloat16: keeps a NaN whose payload stood only in the lower half a NaN
+
+
+@kernel
+def largest_magnitude(bits: Any) -> Any:
+    """Return the largest magnitude among float32 (uint32), as its bits: at least those of infinity if one is not finite."""
+    largest = np.uint32(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & _SIZE)
+    return largest
 
 
 @kernel
@@ -52,30 +62,46 @@ def to_half(values: Any, bits: Any, out: Any) -> Any:
 @kernel
 def from_half(codes: Any, bits: Any, out: Any) -> None:
     """Widen float16 (uint16) to float32 (`out`, and as uint32 `bits`), exactly."""
-    for i in range(codes.size):
-        size = np.uint32(codes[i]) & np.uint32(0x7FFF)
-        wide = (size << np.uint32(13)) + np.uint32(0x38000000)
-        wide = wide + np.uint32(0x38000000) if size >= np.uint32(0x7C00) else wide
-        bits[i] = wide | ((np.uint32(codes[i]) & np.uint32(0x8000)) << np.uint32(16))
-    for i in range(codes.size):  # the smallest ones are whole numbers of 2**-24
-        size16 = codes[i] & np.uint16(0x7FFF)
-        tiny = np.float32(np.int32(size16)) * np.float32(2.0**-24)
-        tiny = -tiny if codes[i] & np.uint16(0x8000) else tiny
-        out[i] = tiny if size16 < np.uint16(0x400) else out[i]
+    for start in range(0, codes.size, _BLOCK):
+        some, words, to = (
+            codes[start : start + _BLOCK],
+            bits[start : start + _BLOCK],
+            out[start : start + _BLOCK],
+        )
+        for i in range(some.size):
+            size = np.uint32(some[i]) & np.uint32(0x7FFF)
+            wide = (size << np.uint32(13)) + np.uint32(0x38000000)
+            wide = wide + np.uint32(0x38000000) if size >= np.uint32(0x7C00) else wide
+            words[i] = wide | ((np.uint32(some[i]) & np.uint32(0x8000)) << np.uint32(16))
+        for i in range(some.size):  # the smallest ones are whole numbers of 2**-24
+            size16 = some[i] & np.uint16(0x7FFF)
+            tiny = np.float32(np.int32(size16)) * np.float32(2.0**-24)
+            tiny = -tiny if some[i] & np.uint16(0x8000) else tiny
+            to[i] = tiny if size16 < np.uint16(0x400) else to[i]
 
 
 @kernel
 def to_bfloat16(bits: Any, out: Any) -> Any:
     """Round float32 (uint32) to its upper half (uint16), to nearest even; saturate what is finite; count that."""
+    largest = np.uint32(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & _SIZE)
+        out[i] = np.uint16(
+            (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & _ONE)) >> np.uint32(16)
+        )
     saturated = np.uint32(0)
+    if largest < np.uint32(0x7F7F8000):  # nothing rounds beyond the largest bfloat16
+        return saturated
     for i in range(bits.size):
         size = bits[i] & _SIZE
-        high = (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & _ONE)) >> np.uint32(16)
-        over = np.uint32(((high & np.uint32(0x7FFF)) == np.uint32(0x7F80)) & (size < _INFINITE))
-        saturated += over
-        high -= over  # the largest finite number is just below infinity
-        high = ((bits[i] >> np.uint32(16)) | _QUIET) if size > _INFINITE else high
-        out[i] = np.uint16(high)
+        if size >= np.uint32(0x7F7F8000):
+            half = size >> np.uint32(16)
+            if size < _INFINITE:
+                half = np.uint32(0x7F7F)
+                saturated += _ONE
+            elif size > _INFINITE:
+                half |= _QUIET
+            out[i] = np.uint16(half | ((bits[i] >> np.uint32(16)) & np.uint32(0x8000)))
     return saturated
 
 
@@ -104,19 +130,6 @@ def dequantise(codes: Any, low: Any, step: Any, out: Any) -> None:
             row, to, least, wide = codes[outer, channel], out[outer, channel], low[channel], step[channel]
             for i in range(row.size):
                 to[i] = np.float64(row[i]) * wide + least
-
-
-@kernel
-def draw_levels(x: Any, norm: Any, side: Any, luck: Any, out: Any) -> None:
-    """Write ``x / norm * side`` rounded up with its own fraction as the chance, plus `side`; all in float32.
-
-    `luck` holds uint32, whose upper 24 bits are a number in [0, 1) as NumPy draws float32.
-    """
-    for i in range(x.size):
-        level = x[i] / norm * side
-        down = np.floor(level)
-        chance = np.float32(np.int32(luck[i] >> np.uint32(8))) * np.float32(2.0**-24)
-        out[i] = np.int32(down + np.float32(chance < level - down) + side)
 
 
 @kernel
@@ -153,18 +166,80 @@ def look_up(codes: Any, table: Any, out: Any) -> None:
 
 
 @kernel
-def coded_signs(x: Any, codes: Any, full: Any, out: Any) -> int:
-    """Write one byte, 1 = negative, for every code but 0 and `full`; return how many. `out` has one byte to spare."""
-    count = 0
-    for i in range(x.size):
-        out[count] = _U8(x[i] < np.float32(0))
-        count += int((codes[i] != 0) & (codes[i] != full))
-    return count
+def mask_steps(full: Any, threshold: Any, floor: Any, out: Any) -> None:
+    """Write the bits of the smallest float32 that `mask_codes` gives 1, 2, ... ``full - 1``."""
+    bits = np.empty(1, np.uint32)
+    value, code = bits.view(np.float32), np.empty(1, np.uint32)
+    for step in range(out.size):
+        least, most = (
+            np.uint32(0),
+            _INFINITE - _ONE,
+        )  # the first is too small, the last is not, or nothing is large enough
+        while most - least > _ONE:
+            bits[0] = least + (most - least) // np.uint32(2)
+            mask_codes(value, full, threshold, floor, code)
+            if code[0] > step:
+                most = bits[0]
+            else:
+                least = bits[0]
+        out[step] = most
+
+
+@kernel
+def mask_by_steps(bits: Any, steps: Any, out: Any) -> None:
+    """Write what `mask_codes` would, for float32 (uint32), by comparisons with what `mask_steps` found."""
+    for start in range(0, bits.size, _BLOCK):
+        some, to = bits[start : start + _BLOCK], out[start : start + _BLOCK]
+        for i in range(some.size):
+            to[i] = _U8((some[i] & _SIZE) >= steps[0])
+        for step in steps[1:]:
+            for i in range(some.size):
+                to[i] += _U8((some[i] & _SIZE) >= step)
+
+
+@kernel
+def pack_signs(bits: Any, codes: Any, full: Any, table: Any, out: Any) -> Any:
+    """Pack the signs of float32 (uint32), 1 = negative, for every code but 0 and `full`; return how many, and if any is 1.
+
+    Four at a time: `table` tells of four marks (low half) and four signs (high half) how many signs there are and,
+    below, what they are.
+    """
+    marks, fours = np.zeros(_BLOCK, np.uint8), np.empty(_BLOCK // 4, np.uint8)
+    register, held, at, count, negative = _U64(0), _U64(0), 0, 0, _U64(0)
+    for start in range(0, bits.size, _BLOCK):
+        some, mine = bits[start : start + _BLOCK], codes[start : start + _BLOCK]
+        for i in range(some.size):
+            inner = _U8((mine[i] != 0) & (mine[i] != full))
+            marks[i] = inner | _U8((some[i] >> np.uint32(31)) << np.uint32(4))
+        for i in range(some.size, _BLOCK):
+            marks[i] = 0
+        for i in range(fours.size):
+            pair = marks[4 * i] | (marks[4 * i + 1] << _U8(1))
+            fours[i] = pair | (marks[4 * i + 2] << _U8(2)) | (marks[4 * i + 3] << _U8(3))
+        for i in range(fours.size):
+            entry = _U64(table[fours[i]])
+            width, signs = entry >> _U64(4), entry & _U64(15)
+            register = (register << width) | signs
+            held += width
+            negative |= signs
+            if held >= _U64(32):
+                held -= _U64(32)
+                word = register >> held
+                out[at], out[at + 1] = (word >> _U64(24)) & _U64(255), (word >> _U64(16)) & _U64(255)
+                out[at + 2], out[at + 3] = (word >> _U64(8)) & _U64(255), word & _U64(255)
+                at += 4
+    count = 8 * at + np.int64(held)
+    while held > _U64(0):
+        byte = register >> (held - _U64(8)) if held >= _U64(8) else register << (_U64(8) - held)
+        out[at] = byte & _U64(255)
+        at += 1
+        held -= min(held, _U64(8))
+    return count, negative > _U64(0)
 
 
 @kernel
 def negate(codes: Any, full: Any, signs: Any, bits: Any) -> None:
-    """Negate float32 (as uint32 `bits`) by what `coded_signs` wrote; `signs` has one byte to spare."""
+    """Negate float32 (as uint32 `bits`) by their packed signs, unpacked to a byte each; `signs` has one byte to spare."""
     at = 0
     for i in range(codes.size):
         inner = _U8((codes[i] != 0) & (codes[i] != full))
@@ -175,18 +250,19 @@ def negate(codes: Any, full: Any, signs: Any, bits: Any) -> None:
 @kernel
 def at_least(bits: Any, pivot: Any, out: Any) -> int:
     """Write where float32 (as uint32) are at least `pivot` in magnitude, ascending; return how many."""
-    count, whole = 0, bits.size // 16 * 16
-    for start in range(0, whole, 16):  # few are: sixteen are passed over by one comparison
-        largest = np.uint32(0)
-        for i in range(start, start + 16):
-            largest = max(largest, bits[i] & _SIZE)
-        if largest >= pivot:
-            for i in range(start, start + 16):
-                out[count] = i
-                count += int((bits[i] & _SIZE) >= pivot)
-    for i in range(whole, bits.size):
-        out[count] = i
-        count += int((bits[i] & _SIZE) >= pivot)
+    count = 0
+    flags = np.zeros(_BLOCK, np.uint8)
+    eights = flags.view(np.uint64)  # few are: eight are passed over by one comparison
+    for start in range(0, bits.size, _BLOCK):
+        some = bits[start : start + _BLOCK]
+        for i in range(some.size):
+            flags[i] = _U8((some[i] & _SIZE) >= pivot)
+        flags[some.size :] = 0
+        for eight in range(eights.size):
+            if eights[eight]:
+                for i in range(8 * eight, 8 * eight + 8):
+                    out[count] = start + i
+                    count += int(flags[i])
     return count
 
 

@@ -16,6 +16,18 @@ from sfsim.declaration import declaration
 from sfsim.errors import CodecError
 
 
+def _four_signs() -> NDArray[np.uint8]:
+    """What `kernels.pack_signs` looks up."""
+    table = np.zeros(256, np.uint8)
+    for index in range(256):
+        marked = [index >> place + 4 & 1 for place in range(4) if index >> place & 1]
+        table[index] = len(marked) << 4 | int("".join(map(str, marked)) or "0", 2)
+    return table
+
+
+_FOUR_SIGNS = _four_signs()
+
+
 @declaration
 class MaskEncoded(Codec):
     """Send the k largest magnitudes as float32 and one b-bit mask code per element.
@@ -69,15 +81,16 @@ class MaskEncoded(Codec):
         from sfsim.codec import kernels
 
         tops = largest(flat, self._k(x.size))
-        codes = self._codes(flat, np.abs(flat[tops]).min(initial=np.inf))
+        kept = flat[tops]
+        codes = self._codes(flat, np.abs(kept).min(initial=np.inf))
         codes[tops] = self._full
-        signs = np.empty(x.size + 1 if flat.min(initial=0) < 0 else 0, np.uint8)
-        if signs.size:
-            signs = signs[: kernels.coded_signs(flat, codes, codes.dtype.type(self._full), signs)]
-        signs = signs if signs.any() else signs[:0]
-        mask = packing.pack(codes, self.mask_bits) + packing.pack(signs, 1)
-        estimated = self.estimate_bits(x.size) + signs.size
-        return Coded((flat[tops].astype("<f4").tobytes(), mask), estimated, saturated)
+        signs = np.empty(packing.num_bytes(x.size, 1) + 4, np.uint8)
+        full = codes.dtype.type(self._full)
+        count, negative = kernels.pack_signs(flat.view(np.uint32), codes, full, _FOUR_SIGNS, signs)
+        count = count if negative else 0
+        mask = packing.pack(codes, self.mask_bits) + signs[: packing.num_bytes(count, 1)].tobytes()
+        estimated = self.estimate_bits(x.size) + count
+        return Coded((kept.astype("<f4").tobytes(), mask), estimated, saturated)
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         numel = prod(shape)
@@ -119,8 +132,14 @@ class MaskEncoded(Codec):
         from sfsim.codec import kernels
 
         codes: NDArray[np.unsignedinteger] = np.empty(flat.size, kind)
+        full, floor = float(self._full), self.rounding == "floor"
+        if 1 < self.mask_bits <= 3:
+            steps = np.empty(self._full - 1, np.uint32)
+            kernels.mask_steps(full, float(threshold), floor, steps)
+            kernels.mask_by_steps(flat.view(np.uint32), steps, codes)
+            return codes
         # float64 and this order of operations: ties stay ties, and the smallest thresholds do not overflow.
-        kernels.mask_codes(flat, float(self._full), float(threshold), self.rounding == "floor", codes)
+        kernels.mask_codes(flat, full, float(threshold), floor, codes)
         return codes
 
     @property

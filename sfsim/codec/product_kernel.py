@@ -1,19 +1,22 @@
-"""Product kernel: Lloyd's rounds over short vectors, compiled; in one order, in one thread.
+"""Product kernel: Lloyd's rounds over short vectors, compiled; in one order, whatever the threads.
 
-Vectors lie as columns, (length, number), so that many of them meet a centre at once. Distances are compared in
-float32 first; where the two nearest centres are closer to each other than its error, in float64. So the result
-is that of float64.
+Vectors lie as columns, (length, number), so that many of them meet a centre at once. What is compared is the square
+of a centre less twice its product with the vector, in float32; where the two nearest are closer to each other than
+its error, distances in float64. So the result is that of float64.
 """
 
 from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 _BLOCK = 512
+_PRODUCTS = 1 << 18  # at a time
+_LONG = 16  # elements of a vector from which products of matrices pay
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _exact(columns: Any, i: Any, centres: Any) -> Any:
     """Return the centre nearest to column i in float64; of equally near ones the lowest."""
     best, least = 0, np.inf
@@ -27,111 +30,167 @@ def _exact(columns: Any, i: Any, centres: Any) -> Any:
     return best
 
 
-@numba.njit(cache=True, inline="always")
-def _error(distance: Any, size: Any, length: Any) -> Any:
-    """Return twice what float32 may be wrong by in the difference of two distances up to `distance`.
+@numba.njit(cache=True, nogil=True, inline="always")
+def _settle(
+    columns: Any,
+    start: Any,
+    least: Any,
+    second: Any,
+    best: Any,
+    norms: Any,
+    largest: Any,
+    centres: Any,
+    nearest: Any,
+) -> Any:
+    """Write the nearest centres of a block, those that float32 cannot tell by float64; return how many changed."""
+    # Sums of `length` products, and the rounding of centres: by the norms of both (Cauchy and Schwarz).
+    bound = np.float32((columns.shape[0] + 10) * 2.0**-22 * largest)
+    twice, most = np.float32(2) * bound, bound * np.float32(largest) + np.float32(1e-36)
+    size = best.size
+    near, mine, changed = np.zeros((size + 7) // 8 * 8, np.uint8), nearest[start : start + size], 0
+    of_columns = norms[start : start + size]
+    for i in range(size):
+        near[i] = not second[i] - least[i] > twice * of_columns[i] + most
+    eights = near.view(np.uint64)  # few are: eight are passed over by one comparison
+    for eight in range(eights.size):
+        if eights[eight]:
+            for i in range(8 * eight, 8 * eight + 8):
+                if near[i]:
+                    best[i] = _exact(columns, start + i, centres)
+    for i in range(size):
+        changed += np.int64(mine[i] != best[i])
+        mine[i] = best[i]
+    return changed
 
-    Of columns of magnitudes up to `size`: by the sums' rounding, by that of centres against differences, by its
-    square, and by what float32 cannot tell from 0.
-    """
-    of_root = 2.0**-21 * size * np.sqrt(length * distance)
-    return 2.0**-22 * (length + 8) * distance + of_root + 2.0**-42 * length * size * size + 1e-36
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _take(scores: Any, index: Any, least: Any, second: Any, best: Any) -> None:
+    """Keep the two least scores of each column, and whose the least is."""
+    for i in range(scores.size):
+        score = scores[i]
+        worse = least[i] if score < least[i] else score
+        second[i] = worse if worse < second[i] else second[i]
+        best[i] = index if score < least[i] else best[i]
+        least[i] = score if score < least[i] else least[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _assign_short(
+    columns: Any,
+    factors: Any,
+    squares: Any,
+    norms: Any,
+    largest: Any,
+    centres: Any,
+    repeated: Any,
+    nearest: Any,
+) -> int:
+    length, number = columns.shape
+    lowest, following = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    found, room, changed = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.float32), 0
+    for start in range(0, number, _BLOCK):
+        end = min(start + _BLOCK, number)
+        size = end - start
+        least, second, best, scores = lowest[:size], following[:size], found[:size], room[:size]
+        least[:], second[:], best[:] = np.inf, np.inf, 0
+        centre = 0
+        while centre < factors.shape[0]:
+            index, square, factor = np.int32(centre), squares[centre], factors[centre]
+            centre += 1
+            if repeated[index]:
+                continue
+            if length == 4 and centre < factors.shape[0] and not repeated[centre]:
+                x0, x1 = columns[0, start:end], columns[1, start:end]
+                x2, x3 = columns[2, start:end], columns[3, start:end]
+                f0, f1, f2, f3 = factor[0], factor[1], factor[2], factor[3]
+                g0, g1, g2, g3 = (
+                    factors[centre, 0],
+                    factors[centre, 1],
+                    factors[centre, 2],
+                    factors[centre, 3],
+                )
+                other, following_index = squares[centre], np.int32(centre)
+                for i in range(size):  # two centres for each time that a column is read
+                    a = square + x0[i] * f0 + x1[i] * f1 + x2[i] * f2 + x3[i] * f3
+                    b = other + x0[i] * g0 + x1[i] * g1 + x2[i] * g2 + x3[i] * g3
+                    less, more = (b, a) if b < a else (a, b)
+                    whose = following_index if b < a else index
+                    before = least[i]
+                    worse = before if less < before else less
+                    worse = more if more < worse else worse
+                    second[i] = worse if worse < second[i] else second[i]
+                    best[i] = whose if less < before else best[i]
+                    least[i] = less if less < before else before
+                centre += 1
+                continue
+            scores[:] = square
+            for j in range(length):
+                x, f = columns[j, start:end], factor[j]
+                for i in range(size):
+                    scores[i] += x[i] * f
+            _take(scores, index, least, second, best)
+        changed += _settle(columns, start, least, second, best, norms, largest, centres, nearest)
+    return changed
 
 
 @numba.njit(cache=True, nogil=True)
-def assign(columns: Any, centres: Any, repeated: Any, largest: Any, nearest: Any) -> int:
+def _assign_products(
+    columns: Any,
+    start: Any,
+    products: Any,
+    squares: Any,
+    norms: Any,
+    largest: Any,
+    centres: Any,
+    repeated: Any,
+    nearest: Any,
+) -> int:
+    number = products.shape[1]
+    least, second = np.full(number, np.inf, np.float32), np.full(number, np.inf, np.float32)
+    best, scores = np.zeros(number, np.int32), np.empty(number, np.float32)
+    for centre in range(products.shape[0]):
+        if not repeated[centre]:
+            row, square = products[centre], squares[centre]
+            for i in range(number):
+                scores[i] = row[i] + square
+            _take(scores, np.int32(centre), least, second, best)
+    return _settle(columns, start, least, second, best, norms, largest, centres, nearest)
+
+
+def assign(
+    columns: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    centres: NDArray[np.float64],
+    repeated: NDArray[np.bool_],
+    nearest: NDArray[np.int32],
+) -> int:
     """Assign each column to its nearest centre; return how many changed.
 
     Parameters
     ----------
-    columns : ndarray of float32, shape (length, number)
+    columns : ndarray of float32, shape (length, number), contiguous
+    norms : ndarray of float32, shape (number,)
+        Of the columns.
     centres : ndarray of float64, shape (L, length)
     repeated : ndarray of bool, shape (L,)
         Which centres equal an earlier one: no column is ever theirs.
-    largest : float
-        Largest magnitude in `columns`; centres are not beyond it.
     nearest : ndarray of int32, shape (number,)
         Read and written.
     """
     length, number = columns.shape
-    rounded = centres.astype(np.float32)
-    changed = 0
-    least, second = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    best, distance = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.float32)
-    for start in range(0, number, _BLOCK):
-        size = min(_BLOCK, number - start)
-        least[:], second[:], best[:] = np.inf, np.inf, 0
-        for centre in range(rounded.shape[0]):
-            if repeated[centre]:
-                continue
-            index = np.int32(centre)
-            j = 0
-            if length >= 2:
-                x0, x1 = columns[0, start : start + size], columns[1, start : start + size]
-                c0, c1 = rounded[centre, 0], rounded[centre, 1]
-                if length == 2:
-                    for i in range(size):
-                        d0, d1 = x0[i] - c0, x1[i] - c1
-                        d = d0 * d0 + d1 * d1
-                        worse = least[i] if d < least[i] else d
-                        second[i] = worse if worse < second[i] else second[i]
-                        best[i] = index if d < least[i] else best[i]
-                        least[i] = d if d < least[i] else least[i]
-                    continue
-                if length == 4:
-                    x2, x3 = columns[2, start : start + size], columns[3, start : start + size]
-                    c2, c3 = rounded[centre, 2], rounded[centre, 3]
-                    for i in range(size):
-                        d0, d1, d2, d3 = x0[i] - c0, x1[i] - c1, x2[i] - c2, x3[i] - c3
-                        d = d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3
-                        worse = least[i] if d < least[i] else d
-                        second[i] = worse if worse < second[i] else second[i]
-                        best[i] = index if d < least[i] else best[i]
-                        least[i] = d if d < least[i] else least[i]
-                    continue
-                for i in range(size):
-                    d0, d1 = x0[i] - c0, x1[i] - c1
-                    distance[i] = d0 * d0 + d1 * d1
-                j = 2
-                while j + 3 < length:
-                    x0, x1 = columns[j, start : start + size], columns[j + 1, start : start + size]
-                    x2, x3 = columns[j + 2, start : start + size], columns[j + 3, start : start + size]
-                    c0, c1, c2, c3 = (
-                        rounded[centre, j],
-                        rounded[centre, j + 1],
-                        rounded[centre, j + 2],
-                        rounded[centre, j + 3],
-                    )
-                    for i in range(size):
-                        d0, d1, d2, d3 = x0[i] - c0, x1[i] - c1, x2[i] - c2, x3[i] - c3
-                        distance[i] += d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3
-                    j += 4
-            else:
-                for i in range(size):
-                    distance[i] = np.float32(0)
-            while j < length:
-                x0, c0 = columns[j, start : start + size], rounded[centre, j]
-                for i in range(size):
-                    d0 = x0[i] - c0
-                    distance[i] += d0 * d0
-                j += 1
-            for i in range(size):
-                d = distance[i]
-                worse = least[i] if d < least[i] else d
-                second[i] = worse if worse < second[i] else second[i]
-                best[i] = index if d < least[i] else best[i]
-                least[i] = d if d < least[i] else least[i]
-        for i in range(size):
-            gap, other = np.float64(second[i]) - np.float64(least[i]), np.float64(second[i])
-            if not gap > _error(other, largest, length):
-                size_here: Any = 0.0  # a closer bound, for a column of small numbers
-                for j in range(length):
-                    size_here = max(size_here, abs(np.float64(columns[j, start + i])))
-                if not gap > _error(other, size_here, length):
-                    best[i] = _exact(columns, start + i, centres)
-            changed += nearest[start + i] != best[i]
-            nearest[start + i] = best[i]
-    return changed
+    with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is decided in float64
+        of_centres = (centres**2).sum(axis=1)
+        squares, factors = of_centres.astype(np.float32), (-2 * centres).astype(np.float32)
+        largest = float(np.sqrt(of_centres.max()))
+        if length < _LONG:
+            return int(_assign_short(columns, factors, squares, norms, largest, centres, repeated, nearest))
+        changed, block = 0, max(1, _PRODUCTS // len(centres))
+        for start in range(0, number, block):
+            products = factors @ columns[:, start : start + block]
+            changed += _assign_products(
+                columns, start, products, squares, norms, largest, centres, repeated, nearest
+            )
+        return changed
 
 
 @numba.njit(cache=True, nogil=True)
@@ -160,3 +219,12 @@ def average(columns: Any, nearest: Any, centres: Any) -> None:
         if counts[centre]:
             for k in range(length):
                 centres[centre, k] = sums[centre, k] / counts[centre]
+
+
+@numba.njit(cache=True, nogil=True)
+def sort_into_buckets(values: Any, low: Any, scale: Any, buckets: Any, counts: Any) -> None:
+    """Write the bucket ``(value - low) * scale`` of each value, and count them."""
+    for i in range(values.size):
+        bucket = np.int32((values[i] - low) * scale)
+        buckets[i] = bucket
+        counts[bucket] += 1

@@ -96,7 +96,7 @@ class ProductQuantization(Codec):
         values, saturated = single(x, self.name)
         samples, d = _samples(x.shape)
         if x.size == 0:
-            return Coded((b"", b""), 0.0, kept=self._residual(values, values))
+            return Coded((b"", b""), 0.0, kept=values.copy() if self.correction else None)
         self.check_shape(x.shape)
         books, indices = [], []
         for vectors in self._grouped(values.reshape(samples, d)):
@@ -104,10 +104,9 @@ class ProductQuantization(Codec):
             books.append(book)
             indices.append(index)
         book, index = np.stack(books), np.stack(indices)
-        decoded = self._look_up(book, index, x.shape)
         parts = (book.astype("<f4").tobytes(), packing.pack(index.ravel().astype(np.uint32), self._bits))
         bits = 32.0 * book.size + samples * self.subvectors * self._bits
-        return Coded(parts, bits, saturated, kept=self._residual(values, decoded))
+        return Coded(parts, bits, saturated, kept=self._residual(values, book, index))
 
     def unpack(self, parts: Sequence[Buffer], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         samples, d = _samples(shape)
@@ -160,9 +159,12 @@ class ProductQuantization(Codec):
     def _bits(self) -> int:
         return index_bits(self.centroids)
 
-    def _residual(self, values: NDArray[np.float32], decoded: NDArray[np.float32]) -> NDArray[Any] | None:
+    def _residual(
+        self, values: NDArray[np.float32], book: NDArray[np.float32], index: NDArray[Any]
+    ) -> NDArray[Any] | None:
         if not self.correction:
             return None
+        decoded = self._look_up(book, index, values.shape)
         with np.errstate(over="ignore"):
             return np.clip(values - decoded, -np.finfo(np.float32).max, np.finfo(np.float32).max)
 
@@ -196,15 +198,15 @@ class ProductQuantization(Codec):
             sums += row
         ranks = (2 * np.arange(self.centroids) + 1) * sums.size // (2 * self.centroids)
         centres = vectors[_at_ranks(sums, ranks)].astype(np.float64)
-        largest = float(np.abs(columns).max())
+        norms = np.sqrt(np.einsum("ij,ij->j", columns, columns))
         nearest = np.full(sums.size, -1, np.int32)
         for _ in range(self.iterations):
-            if not kernel.assign(columns, centres, _repeated(centres), largest, nearest):
+            if not kernel.assign(columns, norms, centres, _repeated(centres), nearest):
                 break
             kernel.average(columns, nearest, centres)
         book = centres.astype(np.float32)
         rounded = book.astype(np.float64)
-        kernel.assign(columns, rounded, _repeated(rounded), largest, nearest)
+        kernel.assign(columns, norms, rounded, _repeated(rounded), nearest)
         return book, nearest
 
 
@@ -215,23 +217,29 @@ def _samples(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _repeated(centres: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark centres that equal an earlier one."""
-    marks = np.ones(centres.shape[0], bool)
-    marks[np.unique(centres, axis=0, return_index=True)[1]] = False
+    seen: set[bytes] = set()
+    marks = np.zeros(centres.shape[0], bool)
+    for index, row in enumerate(centres + 0.0):  # of zeros, too, there is one only
+        content = row.tobytes()
+        marks[index] = content in seen
+        seen.add(content)
     return marks
 
 
 def _at_ranks(sums: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the indices that a stable sort of `sums` has at `ranks`, by sorting no more than their buckets."""
+    from sfsim.codec.product_kernel import sort_into_buckets
+
     low, high = float(sums.min()), float(sums.max())
     scale = (_BUCKETS - 1) / (high - low) if high > low else 0.0
-    bucket = ((sums - low) * scale if np.isfinite(scale) else np.zeros(sums.size)).astype(np.int32)
-    ends = np.cumsum(np.bincount(bucket, minlength=_BUCKETS))
+    bucket, counts = np.empty(sums.size, np.int32), np.zeros(_BUCKETS, np.int64)
+    sort_into_buckets(sums, low, scale if np.isfinite(scale) else 0.0, bucket, counts)
+    ends = np.cumsum(counts)
     of_rank = np.searchsorted(ends, ranks, side="right")
     wanted = np.zeros(_BUCKETS, bool)
     wanted[of_rank] = True
     members = np.flatnonzero(wanted[bucket])
     members = members[np.argsort(sums[members], kind="stable")]
-    counts = np.diff(ends, prepend=0)
     # Members are sorted as all are, without the buckets that nobody asked for.
     left_out = np.cumsum(np.where(wanted, 0, counts))
     return members[ranks - left_out[of_rank]]

@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sfsim.codec import bits as packing
-from sfsim.codec.base import Codec, Coded, single
+from sfsim.codec.base import Codec, Coded, measured
 from sfsim.codec.frame import Buffer
 from sfsim.declaration import declaration
 from sfsim.errors import CodecError
-
-_BLOCK = 1 << 16  # elements
 
 
 @declaration
@@ -63,19 +61,18 @@ class Qsgd(Codec):
         return packing.symbols(numel, self.bits)
 
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
-        values, saturated = single(x, self.name)
+        values, saturated, norm = measured(x, self.name)
         if x.size == 0:
             return Coded((b"", b""), 0.0)
-        norm = max(abs(values.min()), abs(values.max()))
-        from sfsim.codec import kernels
-
         flat, side, divisor = values.reshape(-1), np.float32(self._side), norm or np.float32(1)
         codes: packing.Codes = np.empty(x.size, np.uint8 if self.bits <= 8 else np.uint16)
         if training and rng is not None:
-            for start in range(0, x.size, _BLOCK):  # what is drawn stays in the processor's cache
-                block = slice(start, start + _BLOCK)
-                kernels.draw_levels(flat[block], divisor, side, _draw(rng, flat[block].size), codes[block])
+            from sfsim.codec.draw_kernel import draw
+
+            draw(flat, divisor, side, rng, codes)
         else:
+            from sfsim.codec import kernels
+
             kernels.round_levels(flat, divisor, side, codes)
         parts = (np.array(norm, "<f4").tobytes(), packing.pack(codes, self.bits))
         return Coded(parts, self.estimate_bits(x.size), saturated)
@@ -99,14 +96,3 @@ class Qsgd(Codec):
     @property
     def _side(self) -> int:
         return (1 << (self.bits - 1)) - 1
-
-
-def _draw(rng: np.random.Generator, count: int) -> NDArray[np.uint32]:
-    """Draw what ``rng.random(count, float32)`` draws, as the 32 bits behind each number: twice as fast where it can.
-
-    PCG64 makes 64 bits at a time and NumPy uses the lower half of them first.
-    """
-    source = rng.bit_generator
-    if count % 2 or not isinstance(source, np.random.PCG64DXSM) or source.state["has_uint32"]:
-        return (rng.random(count, dtype=np.float32) * np.float32(2**24)).astype(np.uint32) << np.uint32(8)
-    return source.random_raw(count // 2).astype("<u8", copy=False).view(np.uint32)

@@ -39,9 +39,10 @@ def largest(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     near = _candidates(bits, k)
     order = (bits if near is None else bits[near]) & _MAGNITUDE
     threshold = np.partition(order, order.size - k)[order.size - k]
-    above = np.flatnonzero(order > threshold)
-    tied = np.flatnonzero(order == threshold)[: k - above.size]
-    found = np.sort(np.concatenate((above, tied)), kind="stable")
+    keep = order > threshold
+    tied = np.flatnonzero(order == threshold)
+    keep[tied[: k - np.count_nonzero(keep)]] = True
+    found = np.flatnonzero(keep)
     return found if near is None else near[found]
 
 
