@@ -8,15 +8,19 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sfsim.codec.entropy.rans import PROBABILITY_BITS, START, pop
+from sfsim.codec.entropy.rans import PROBABILITY_BITS, START, TOTAL, pop
 from sfsim.codec.frame import Buffer
 from sfsim.errors import CodecError
 
 TABLE_BITS = 14
 _SHIFT = PROBABILITY_BITS - TABLE_BITS
 STATES = 4
+_U64 = np.uint64
 _STATE_BYTES = 6
 
 
@@ -35,44 +39,66 @@ def _count(data: Any, counts: Any) -> None:
         counts[symbol] = tables[0, symbol] + tables[1, symbol] + tables[2, symbol] + tables[3, symbol]
 
 
+@intrinsic  # type: ignore[misc]
+def _upper(typing: Any, a: Any, b: Any) -> Any:
+    """Return the upper 64 bits of a product of two uint64."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
 @numba.njit(cache=True, inline="always")
-def _push(state: Any, words: Any, at: Any, start: Any, frequency: Any, inverse: Any) -> tuple[Any, Any]:
-    """As `rans.push`, without branches: frequencies of at least 2**10 let go of one word at most."""
-    words[at - 1] = state & 0xFFFF
-    full = np.int64(state >= frequency << PROBABILITY_BITS)
-    at -= full
-    state >>= 16 * full
-    # By the rounded inverse the quotient is at most one off, either way.
-    quotient = np.int64(np.float64(state) * inverse)
-    rest = state - quotient * frequency
-    less, more = np.int64(rest < 0), np.int64(rest >= frequency)
-    quotient += more - less
-    rest += (less - more) * frequency
-    return (quotient << PROBABILITY_BITS) + start + rest, at
+def _push(state: Any, words: Any, at: Any, symbol: Any) -> tuple[Any, Any]:
+    """As `rans.push`, without branches: frequencies of at least 2**10 let go of one word at most.
+
+    `symbol` is a row of `_symbols`.
+    """
+    words[at - 1] = state & _U64(0xFFFF)
+    full = _U64(state >= symbol[0])
+    at -= np.int64(full)
+    state >>= full << _U64(4)
+    return state + symbol[1] + (_upper(state, symbol[2]) >> symbol[3]) * symbol[4], at
+
+
+def _symbols(starts: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return for each byte: bound of the state, start, reciprocal, its shift, and 2**24 less the frequency.
+
+    The upper half of a state's product with the reciprocal, shifted, is its quotient: exactly, below 2**63.
+    R. Alverson, "Integer division using reciprocals", 1991; as in F. Giesen's coder.
+    """
+    table = np.zeros((256, 5), np.uint64)
+    for byte in np.flatnonzero(frequencies):
+        frequency = int(frequencies[byte])
+        shift = (frequency - 1).bit_length() - 1
+        reciprocal = ((1 << shift + 64) + frequency - 1) // frequency
+        values = (frequency << PROBABILITY_BITS, int(starts[byte]), reciprocal, shift, TOTAL - frequency)
+        table[byte] = values
+    return table
 
 
 @numba.njit(cache=True, nogil=True)
-def _encode(data: Any, starts: Any, frequencies: Any, words: Any, states: Any) -> int:
+def _encode(data: Any, table: Any, words: Any, states: Any) -> int:
     at = words.size
-    inverses = 1.0 / np.maximum(frequencies, 1)
-    a, b, c, d = START, START, START, START
+    a, b, c, d = _U64(START), _U64(START), _U64(START), _U64(START)
     i = data.size - 1
     while i >= 0 and i % 4 != 3:
-        symbol = data[i]
         which = i % 4
         if which == 0:
-            a, at = _push(a, words, at, starts[symbol], frequencies[symbol], inverses[symbol])
+            a, at = _push(a, words, at, table[data[i]])
         elif which == 1:
-            b, at = _push(b, words, at, starts[symbol], frequencies[symbol], inverses[symbol])
+            b, at = _push(b, words, at, table[data[i]])
         else:
-            c, at = _push(c, words, at, starts[symbol], frequencies[symbol], inverses[symbol])
+            c, at = _push(c, words, at, table[data[i]])
         i -= 1
     while i >= 3:
-        s3, s2, s1, s0 = data[i], data[i - 1], data[i - 2], data[i - 3]
-        d, at = _push(d, words, at, starts[s3], frequencies[s3], inverses[s3])
-        c, at = _push(c, words, at, starts[s2], frequencies[s2], inverses[s2])
-        b, at = _push(b, words, at, starts[s1], frequencies[s1], inverses[s1])
-        a, at = _push(a, words, at, starts[s0], frequencies[s0], inverses[s0])
+        d, at = _push(d, words, at, table[data[i]])
+        c, at = _push(c, words, at, table[data[i - 1]])
+        b, at = _push(b, words, at, table[data[i - 2]])
+        a, at = _push(a, words, at, table[data[i - 3]])
         i -= 4
     states[0], states[1], states[2], states[3] = a, b, c, d
     return at
@@ -138,8 +164,8 @@ def frequencies(data: NDArray[np.uint8]) -> NDArray[np.int64]:
 def encode(data: NDArray[np.uint8], found: NDArray[np.int64]) -> bytes:
     """Return states and words for bytes under frequencies that `frequencies` made."""
     words = np.empty(data.size + 8, np.uint16)  # one at most for each byte
-    states = np.empty(STATES, np.int64)
-    at = _encode(data, *_tables(found), words, states)
+    states = np.empty(STATES, np.uint64)
+    at = _encode(data, _symbols(*_tables(found)), words, states)
     heads = b"".join(int(state).to_bytes(_STATE_BYTES, "little") for state in states)
     return heads + words[at:].astype("<u2").tobytes()
 
