@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sfsim import seeds
-from sfsim.codec import Cast, MaskEncoded, Qsgd, TopK, Uniform
+from sfsim.codec import Cast, MaskEncoded, Qsgd, TopK, Uniform, kernels
 from sfsim.codec import bits as packing
 from sfsim.codec.base import Codec
+from sfsim.codec.draw_kernel import draw, lanes
 from sfsim.codec.frame import Frame
+from sfsim.codec.mask_encoded import _FOUR_SIGNS
 from sfsim.codec.selecting import count_kept, largest
 
 FINITE = arrays(
@@ -167,3 +169,47 @@ def test_topk(x: np.ndarray, keep: float) -> None:
     expected = np.zeros(x.size, np.float32)
     expected[tops] = x.ravel()[tops]
     assert np.array_equal(codec.decode(codec.encode(x).payload).ravel(), expected)
+
+
+@pytest.mark.parametrize("bits", [2, 3])
+@pytest.mark.parametrize("floor", [False, True])
+@pytest.mark.parametrize("threshold", [1e-45, 1e-40, 1e-38, 0.3, 2.1, 3e38])
+def test_steps_of_the_mask_are_its_formula(bits: int, floor: bool, threshold: float) -> None:
+    full = 2**bits - 1
+    exact = np.float32(threshold)
+    steps, codes = np.empty(full - 1, np.uint32), np.empty(4001, np.uint8)
+    kernels.mask_steps(float(full), float(exact), floor, steps)
+    # A thousand numbers on either side of each step and of the threshold, one unit of the last place apart.
+    around = np.concatenate((steps, [exact.view(np.uint32)])).astype(np.int64)
+    for middle in around:
+        near = np.clip(middle + np.arange(-2000, 2001), 0, 0x7F7FFFFF).astype(np.uint32)
+        expected = np.empty(4001, np.uint8)
+        kernels.mask_codes(near.view(np.float32), float(full), float(exact), floor, expected)
+        kernels.mask_by_steps(near, steps, codes)
+        assert np.array_equal(codes, expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 31, 4095, 4096, 4097, 20_003])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.7, 1.0])
+def test_signs_are_packed_one_after_another(count: int, share: float) -> None:
+    rng = np.random.default_rng(count)
+    x = rng.standard_normal(count).astype(np.float32)
+    codes = np.where(rng.random(count) < share, rng.integers(1, 3, count), rng.choice([0, 3], count)).astype(
+        np.uint8
+    )
+    out = np.empty(count // 8 + 5, np.uint8)
+    found, negative = kernels.pack_signs(x.view(np.uint32), codes, np.uint8(3), _FOUR_SIGNS, out)
+    signs = (x < 0)[(codes != 0) & (codes != 3)]
+    assert (found, negative) == (signs.size, signs.any())
+    assert out[: (found + 7) // 8].tobytes() == np.packbits(signs).tobytes()
+
+
+def test_lanes_move_a_generator_on_as_numpy_does() -> None:
+    for count in (2, 8, 1023, 1024, 5000):
+        drawn, moved = seeds.stream(1, "a"), seeds.stream(1, "a")
+        drawn.random(count, dtype=np.float32)
+        draw(np.ones(count, np.float32), np.float32(1), np.float32(7), moved, np.empty(count, np.uint8))
+        assert np.array_equal(drawn.random(9, dtype=np.float32), moved.random(9, dtype=np.float32))
+    half_used = seeds.stream(1, "a")
+    half_used.random(1, dtype=np.float32)
+    assert lanes(half_used.bit_generator) is None and lanes(np.random.MT19937(1)) is None

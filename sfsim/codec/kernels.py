@@ -20,7 +20,7 @@ _QUIET = np.uint32(0x40)  # of bfloat16: keeps a NaN whose payload stood only in
 
 @kernel
 def largest_magnitude(bits: Any) -> Any:
-    """Return the largest magnitude among float32 (uint32), as its bits: at least those of infinity if one is not finite."""
+    """Return the bits of the largest magnitude of float32 (uint32), at least infinity's if one is not finite."""
     largest = np.uint32(0)
     for i in range(bits.size):
         largest = max(largest, bits[i] & _SIZE)
@@ -199,13 +199,13 @@ def mask_by_steps(bits: Any, steps: Any, out: Any) -> None:
 
 @kernel
 def pack_signs(bits: Any, codes: Any, full: Any, table: Any, out: Any) -> Any:
-    """Pack the signs of float32 (uint32), 1 = negative, for every code but 0 and `full`; return how many, and if any is 1.
+    """Pack the signs of float32 (uint32), 1 = negative, for every code but 0 and `full`.
 
-    Four at a time: `table` tells of four marks (low half) and four signs (high half) how many signs there are and,
+    Returns how many, and whether any is 1. Four at a time: `table` tells of four marks (low half) and four signs (high half) how many signs there are and,
     below, what they are.
     """
     marks, fours = np.zeros(_BLOCK, np.uint8), np.empty(_BLOCK // 4, np.uint8)
-    register, held, at, count, negative = _U64(0), _U64(0), 0, 0, _U64(0)
+    register, held, at, negative = _U64(0), _U64(0), 0, _U64(0)
     for start in range(0, bits.size, _BLOCK):
         some, mine = bits[start : start + _BLOCK], codes[start : start + _BLOCK]
         for i in range(some.size):
@@ -239,7 +239,7 @@ def pack_signs(bits: Any, codes: Any, full: Any, table: Any, out: Any) -> Any:
 
 @kernel
 def negate(codes: Any, full: Any, signs: Any, bits: Any) -> None:
-    """Negate float32 (as uint32 `bits`) by their packed signs, unpacked to a byte each; `signs` has one byte to spare."""
+    """Negate float32 (as uint32 `bits`) by what `pack_signs` packed, a byte each and one to spare."""
     at = 0
     for i in range(codes.size):
         inner = _U8((codes[i] != 0) & (codes[i] != full))

@@ -47,7 +47,8 @@ def _settle(
     bound = np.float32((columns.shape[0] + 10) * 2.0**-22 * largest)
     twice, most = np.float32(2) * bound, bound * np.float32(largest) + np.float32(1e-36)
     size = best.size
-    near, mine, changed = np.zeros((size + 7) // 8 * 8, np.uint8), nearest[start : start + size], 0
+    near, mine = np.zeros((size + 7) // 8 * 8, np.uint8), nearest[start : start + size]
+    changed = np.int64(0)
     of_columns = norms[start : start + size]
     for i in range(size):
         near[i] = not second[i] - least[i] > twice * of_columns[i] + most
