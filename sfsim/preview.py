@@ -110,7 +110,7 @@ def _look(scenario: Scenario, setting: Setting) -> Preview:
         _parts(setting),
         up,
         down,
-        setting.dataset.notes,
+        tuple(setting.notes),
         kinds,
         _channels(scenario),
         _round_words(times),

@@ -259,7 +259,7 @@ def check_memories(scenario: Scenario, setting: Setting) -> None:
 
 def notes(scenario: Scenario, world: World) -> list[str]:
     """What a reader of the results must know: effects that were configured and never happened."""
-    lines = [*scenario.remarks(), *world.workload.setting.dataset.notes]
+    lines = [*scenario.remarks(), *world.workload.setting.notes]
     for slot, count in world.workload.saturated().items():
         lines.append(f"codec {slot}: {count:,} {_SATURATED}")
     return lines + clock_notes(scenario, world.ledger)

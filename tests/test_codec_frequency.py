@@ -5,9 +5,12 @@ import pytest
 from codec_contract import rng
 from scipy import fft
 from shelf import bit_string, check_corruptions, error, min_max, parts_of, ramp, random_shapes
+from worlds import coded, scenario
 
-from sfsim.codec import FrequencyAware, parse
+from sfsim.codec import Chain, FrequencyAware, Rans, parse
 from sfsim.errors import CodecError, ConfigError
+from sfsim.learning.declarations import Cnn1d, SyntheticSeries
+from sfsim.preview import preview
 
 X = ramp(2, 3, 4, 5)
 SMALL = X * np.float32(1e-4)
@@ -215,3 +218,18 @@ def test_refusals() -> None:
     narrow, wide = FrequencyAware(max_bits=7), FrequencyAware()
     with pytest.raises(CodecError):
         narrow.decode(wide.encode(X).payload)
+
+
+def test_a_cut_without_space_or_time_is_remarked() -> None:
+    codec = FrequencyAware()
+    assert codec.remark((8, 16, 4, 4)) == ""
+    assert "if it is time, not if it is features" in codec.remark((8, 16, 64))
+    behind = Chain(stages=(codec, Rans()))
+    assert behind.remark((8, 128)).startswith(
+        "frequencies across the 128 values of a fully connected layer mean"
+    )
+    series = scenario(
+        data=SyntheticSeries(), model=Cnn1d(width=8), cut_layers=("conv2",), codecs=coded(codec, "smashed_up")
+    )
+    notes = [note for note in preview(series).notes if note.startswith("[codecs] smashed_up, sl-fac")]
+    assert len(notes) == 1 and "along the last axis of (16, 8, " in notes[0]

@@ -9,6 +9,7 @@ from shelf import check_corruptions
 from worlds import scenario
 
 from sfsim.codec import BytePlane, Cast, Chain, ErrorFeedback, Pcodec, Qsgd, Rans, TopK, Uniform, Zstd, parse
+from sfsim.codec import bits as packing
 from sfsim.codec import byte_kernel as kernel
 from sfsim.codec.positions import pack_shortest, unpack_shortest
 from sfsim.codec.state import decode_state, encode_state
@@ -84,7 +85,7 @@ def test_error_feedback_is_for_models(slot: str) -> None:
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_come_back(data: bytes, byte: int, count: int) -> None:
     for content in (data, data + bytes([byte]) * count):
-        for stage in (Rans(), BytePlane(), BytePlane(width=2)):
+        for stage in (Rans(), Rans(bits=1), Rans(bits=3), Rans(bits=5), BytePlane(), BytePlane(width=2)):
             packed = stage.compress(content)
             assert stage.decompress(packed, len(content)) == content
             assert len(packed) <= len(content) + 1
@@ -107,6 +108,41 @@ def test_rans_is_near_the_entropy() -> None:
     entropy_bytes = -(p[p > 0] * np.log2(p[p > 0])).sum() * data.size / 8
     packed = Rans().compress(data.tobytes())
     assert entropy_bytes < len(packed) < 1.001 * entropy_bytes + 32 + 14 / 8 * np.count_nonzero(p) + 40
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_rans_sees_codes_of_any_width(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    codes = rng.geometric(0.4, 50_001).clip(1, 1 << bits) - 1
+    data = packing.pack(codes.astype(np.uint8), bits)
+    p = np.bincount(codes) / codes.size
+    entropy_bytes = -(p[p > 0] * np.log2(p[p > 0])).sum() * codes.size / 8
+    stage = Rans(bits=bits)
+    packed = stage.compress(data)
+    assert stage.decompress(packed, len(data)) == data
+    assert len(packed) < max(1.002 * entropy_bytes + 150, 0 if bits > 1 else len(data) + 1)
+
+
+@pytest.mark.parametrize(("bits", "symbol"), [(3, 5), (5, 9), (7, 100)])
+def test_rans_of_one_symbol_that_lies_across_bytes(bits: int, symbol: int) -> None:
+    for count in (8000, 8001, 8003):
+        data = packing.pack(np.full(count, symbol, np.uint8), bits)
+        packed = Rans(bits=bits).compress(data)
+        assert len(packed) < 100 and Rans(bits=bits).decompress(packed, len(data)) == data
+
+
+def test_rans_refuses_bits_behind_the_last_symbol_that_cannot_be() -> None:
+    data = packing.pack(
+        np.arange(1000, dtype=np.uint8) % 3, 3
+    )  # 375 bytes: 1,000 symbols; one byte more: 2 bits left
+    stage, data = Rans(bits=3), data + b"\x03"
+    packed = bytearray(stage.compress(data))
+    assert stage.decompress(packed, 400) == data
+    at = 1 + 2 + 1 + packing.num_bytes(3, 14)  # kind, length, which symbols occur, their frequencies
+    assert packed[at] == 3
+    packed[at] = 4
+    with pytest.raises(CodecError, match="found 4 behind the last symbol, expected 2 bits"):
+        stage.decompress(packed, 400)
 
 
 def slow_rans(data: bytes, found: np.ndarray) -> bytes:

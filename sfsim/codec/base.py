@@ -246,6 +246,10 @@ class Codec:
     def check_single(self, shape: tuple[int, ...]) -> None:
         """Raise CodecError where a last minibatch of one example cannot be encoded although longer ones can."""
 
+    def remark(self, shape: tuple[int, ...]) -> str:
+        """Return what a user should know who gives this codec tensors of this shape; most codecs say nothing."""
+        return ""
+
     def max_bytes(self, shape: tuple[int, ...]) -> int:
         """Return a bound on the parts of a tensor of this shape, with their lengths."""
         # 16 bytes an element: float32 end points for each, and 16 bits.

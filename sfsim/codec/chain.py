@@ -112,6 +112,9 @@ class Chain(Codec):
     def check_single(self, shape: tuple[int, ...]) -> None:
         self._tensor.check_single(shape)
 
+    def remark(self, shape: tuple[int, ...]) -> str:
+        return self._tensor.remark(shape)
+
     def max_bytes(self, shape: tuple[int, ...]) -> int:
         return self._tensor.max_bytes(shape)
 

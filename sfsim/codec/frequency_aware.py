@@ -132,6 +132,15 @@ class FrequencyAware(Codec):
         kernel.dequantise(np.frombuffer(parts[2], np.uint8), of_plane, ends, scale, s)
         return _planes_of(s, height, width, dtype).reshape(shape)
 
+    def remark(self, shape: tuple[int, ...]) -> str:
+        if len(shape) > 3:
+            return ""
+        if len(shape) == 3:
+            where = f"frequencies along the last axis of {shape}"
+            return f"{where}: they mean something if it is time, not if it is features"
+        values = f"the {shape[-1]} values of a fully connected layer"
+        return f"frequencies across {values} mean nothing: their order is arbitrary"
+
     def facts(self, parts: Sequence[Buffer], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return ``planes``: cut and widths of each plane."""
         return {"planes": self._read(parts, shape)[0].tolist() if prod(shape) else []}

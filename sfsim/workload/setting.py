@@ -64,6 +64,7 @@ class Setting:
     clients: dict[str, Replica] = field(init=False)
     servers: dict[str, Replica] = field(init=False)
     losses: dict[tuple[int, str], list[tuple[float, int]]] = field(init=False, default_factory=dict)
+    notes: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         scenario, seed = self.scenario, self.scenario.seeds.training
@@ -92,6 +93,7 @@ class Setting:
             self.servers = dict.fromkeys(names, shared)
         else:
             self.servers = {name: Replica(copy.deepcopy(server_parts), server_optimiser) for name in names}
+        self.notes = list(self.dataset.notes)
         self.slots = {
             name: self._slot(name, codec)
             for name in ("smashed_up", "smashed_down", "gradient_up", "gradient_down")
@@ -160,6 +162,9 @@ class Setting:
             except CodecError as error:
                 expected = f"one that can encode a minibatch of shape {shape}: {error}"
                 raise ConfigError(f"[codecs] {name}", codec.name, expected) from None
+
+        if remark := codec.remark(self.prices.shape_after(part, min(training))):
+            self.notes.append(f"[codecs] {name}, {codec.name}: {remark}")
 
     @property
     def pixels(self) -> int:
