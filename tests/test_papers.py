@@ -1,5 +1,6 @@
 """Scenarios of papers: they load, and say what the paper says."""
 
+import contextlib
 import pickle
 import re
 import shlex
@@ -125,13 +126,46 @@ def cifar10(folder: Path) -> Path:
     return folder
 
 
-SIX = ("mask-encoded-sparsification", "sl-fac", "sl-acc", "splitfc", "fedlite", "randtopk")
-MAKERS = {"mnist": mnist, "cifar100": cifar100, "ham10000-diagnoses": diagnoses, "cifar10": cifar10}
+def ptb_xl(folder: Path) -> Path:
+    """Fifty records in PTB-XL's own form, which are turned into two files as the README says.
+
+    The first sample of each lead is the number of the record; every tenth has no superclass.
+    """
+    (folder / "records100").mkdir()
+    statements = [",description,diagnostic,form,diagnostic_class", "AFIB,rhythm,,,"]
+    statements += [f"{name}1,some,1.0,,{name}" for name in SUPERCLASSES]
+    (folder / "scp_statements.csv").write_text("\n".join(statements) + "\n")
+    lines = ["ecg_id,scp_codes,strat_fold,filename_lr"]
+    rng = np.random.default_rng(5)
+    for number in range(50):
+        codes = {"AFIB": 0.0} if number % 10 == 9 else {f"{SUPERCLASSES[number % 5]}1": 100.0, "HYP1": 15.0}
+        lines.append(f'{number},"{codes}",{10 - number % 5}.0,records100/{number:05d}_lr')
+        signal = rng.integers(-3000, 3000, (1000, 12))
+        signal[0] = number
+        (folder / "records100" / f"{number:05d}_lr.dat").write_bytes(signal.astype("<i2").tobytes())
+    (folder / "ptbxl_database.csv").write_text("\n".join(lines) + "\n")
+    script = re.search("```python\n(.*?)```", (FOLDER / "ayad" / "README.md").read_text(), re.DOTALL)
+    assert script
+    with contextlib.chdir(folder):
+        exec(script[1], {})
+    return folder
+
+
+SUPERCLASSES = ("CD", "HYP", "MI", "NORM", "STTC")
+SEVEN = ("mask-encoded-sparsification", "sl-fac", "sl-acc", "splitfc", "fedlite", "randtopk", "ayad")
+MAKERS = {
+    "mnist": mnist,
+    "cifar100": cifar100,
+    "ham10000-diagnoses": diagnoses,
+    "cifar10": cifar10,
+    "series-npz": ptb_xl,
+    "synthetic-series": lambda folder: folder,
+}
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for name in SIX for path in sorted((FOLDER / name).glob("*.toml"))],
+    [path for name in SEVEN for path in sorted((FOLDER / name).glob("*.toml"))],
     ids=lambda path: path.stem,
 )
 def test_it_trains_at_toy_size(path: Path, tmp_path: Path) -> None:
@@ -139,6 +173,8 @@ def test_it_trains_at_toy_size(path: Path, tmp_path: Path) -> None:
     kind = load(path).data.kind
     changes = {"global_rounds": 1, "batch_size": 9, "partition": {"kind": "iid"}, "clients.*.count": 2}
     changes["validation_fraction"] = 0.25
+    if kind == "synthetic-series":
+        changes |= {"data.num_train": 20, "data.num_test": 6}
     if kind == "mnist":
         changes["data.path"] = "MNIST/raw"
     if path.parent.name != "fedlite":  # whose pieces are parts of so many numbers
@@ -179,3 +215,32 @@ def test_the_settings_of_sl_fac_and_sl_acc(name: str) -> None:
         )
         if "small" not in path.stem:
             assert (scenario.batch_size, scenario.global_rounds) == (128, 200)
+
+
+def test_ptb_xl_becomes_two_files(tmp_path: Path) -> None:
+    data = load_dataset(load(FOLDER / "ayad" / "ptb-xl.toml").data, ptb_xl(tmp_path), 7, 0.11)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [31, 4, 10]
+    numbers = (data.test.inputs[:, :, 0] * 1000).round().long()
+    assert torch.equal(numbers, torch.arange(0, 50, 5)[:, None].expand(-1, 12))  # fold 10, all leads
+    expected = torch.zeros(10, 5, dtype=torch.int64)
+    expected[:, 0] = expected[:, 1] = 1  # CD and HYP
+    assert torch.equal(data.test.targets, expected)
+    assert not set((data.train.inputs[:, 0, 0] * 1000).round().long().tolist()) & set(range(9, 50, 10))
+
+
+def test_the_settings_of_ayad() -> None:
+    """The authors' code for PTB-XL: settings.json, client/parameter_client.json, client/Models.py."""
+    scenario = load(FOLDER / "ayad" / "ptb-xl.toml")
+    assert (scenario.protocol, scenario.batch_size, scenario.global_rounds) == ("sl", 64, 30)
+    assert (scenario.optimiser.kind, scenario.optimiser.learning_rate) == ("adamw", 5e-4)
+    assert scenario.loss == "binary-cross-entropy" and scenario.gradient_gate.law == "sigmoid"
+    assert scenario.codecs.smashed_up.widths(192, 4) == [192, 144, 96, 48, 24]
+    assert scenario.codecs.gradient_down.name == "fp32" and scenario.codec_training.model_loss == "bypass"
+    chain = build(scenario.model, 12, 5, 1)
+    y, _ = split(chain, scenario.cut_layers).front_end(torch.zeros(2, 12, 1000), {})
+    assert tuple(y.shape[1:]) == (192, 62)
+    small = load(FOLDER / "ayad" / "series-small.toml").to_table()
+    changed = {key for key, value in scenario.to_table().items() if small.get(key) != value}
+    assert changed == {"name", "global_rounds", "batch_size", "data", "validation_fraction", "model"} | {
+        "optimiser", "codecs", "codec_training"
+    }  # fmt: skip

@@ -11,6 +11,7 @@ from test_equivalence import assert_equal, batches_of, whole
 from torch import nn
 from worlds import MASKS, clients, finished, scenario
 
+import sfsim
 from sfsim.codec import Ae, SeriesAe
 from sfsim.errors import CodecError, ConfigError
 from sfsim.learning.cut import split
@@ -18,6 +19,8 @@ from sfsim.learning.data import load_dataset
 from sfsim.learning.declarations import Adam, AdamW, Cnn1d, UNet
 from sfsim.learning.models import build as build_model
 from sfsim.learning.series_declarations import SyntheticSeries
+from sfsim.network.declarations import Link
+from sfsim.report import report
 from sfsim.scenario import AdaptiveGate, Codecs, CodecTraining, StaticGate
 from sfsim.seeds import integer
 from sfsim.workload.learned import stored
@@ -193,6 +196,19 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path, proto
     counted(declared, tmp_path / "run", last=total * 2 // 3)
     counted(declared, tmp_path / "run", go_on=True)
     assert files(tmp_path / "run") == files(tmp_path / "whole")
+
+
+def test_a_run_is_retimed_and_reported(tmp_path: Path) -> None:
+    declared = scenario(**AYAD, gradient_gate=AdaptiveGate(), validation_fraction=0.2)
+    learnt = sfsim.run(declared, out=tmp_path / "run", checkpoint_share=0)
+    slow = Link(rate_bps=1e6, latency_s=0.05)
+    again = sfsim.retime(
+        learnt.directory, replace(declared, clients=clients(2, slow, slow)), out=tmp_path / "b"
+    )
+    assert again.end_s > learnt.end_s
+    assert sorted(again.messages["payload_crc32"]) == sorted(learnt.messages["payload_crc32"])
+    page = report([learnt], tmp_path / "page.html").read_text()
+    assert "validation f1" in page and "test auroc" in page and "F1 over simulated time" in page
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:
