@@ -201,8 +201,8 @@ def mask_by_steps(bits: Any, steps: Any, out: Any) -> None:
 def pack_signs(bits: Any, codes: Any, full: Any, table: Any, out: Any) -> Any:
     """Pack the signs of float32 (uint32), 1 = negative, for every code but 0 and `full`.
 
-    Returns how many, and whether any is 1. Four at a time: `table` tells of four marks (low half) and four signs (high half) how many signs there are and,
-    below, what they are.
+    Returns how many, and whether any is 1. Four at a time: `table` tells of four marks (low half) and four signs
+    (high half) how many signs there are (high half), and which (low half).
     """
     marks, fours = np.zeros(_BLOCK, np.uint8), np.empty(_BLOCK // 4, np.uint8)
     register, held, at, negative = _U64(0), _U64(0), 0, _U64(0)
