@@ -21,7 +21,6 @@ _BLOCK = 4096  # elements that stay in the processor's first cache between two p
 _QUIET = np.uint32(0x40)  # of bfloat16: keeps a NaN whose payload stood only in the lower half a NaN
 
 
-
 def _converts(kind: tuple[str, str, str]) -> bool:
     """Whether the processor that is compiled for converts float16 itself."""
     return "+f16c" in kind[2] or kind[0].startswith("aarch64")
@@ -57,6 +56,17 @@ def largest_magnitude(bits: Any) -> Any:
     for i in range(bits.size):
         largest = max(largest, bits[i] & _SIZE)
     return largest
+
+
+@kernel
+def extremes(bits: Any) -> Any:
+    """Return the bits of the least and the largest of float32 (int32); NaN are beyond the infinities."""
+    size = np.int32(0x7FFFFFFF)
+    low, high = size, ~size
+    for i in range(bits.size):
+        key = bits[i] ^ ((bits[i] >> np.int32(31)) & size)  # in the order of the numbers
+        low, high = min(low, key), max(high, key)
+    return low ^ ((low >> np.int32(31)) & size), high ^ ((high >> np.int32(31)) & size)
 
 
 @kernel
@@ -103,7 +113,9 @@ def from_half(codes: Any, bits: Any, out: Any) -> None:
             largest = max(largest, codes[i] & np.uint16(0x7FFF))
             out[i] = _widen(codes[i])
         for i in range(codes.size if largest > np.uint16(0x7C00) else 0):
-            if codes[i] & np.uint16(0x7FFF) > np.uint16(0x7C00):  # a NaN keeps its bits; the processor marks it quiet
+            if codes[i] & np.uint16(0x7FFF) > np.uint16(
+                0x7C00
+            ):  # a NaN keeps its bits; the processor marks it quiet
                 wide = (np.uint32(codes[i]) & np.uint32(0x7FFF)) << np.uint32(13)
                 sign = (np.uint32(codes[i]) & np.uint32(0x8000)) << np.uint32(16)
                 bits[i] = wide | sign | _INFINITE
