@@ -102,6 +102,10 @@ class RecordedWorkload:
                 Measured(row.split, row.codec, row.metric, row.value, row.client)
             )
 
+    def rewind(self) -> None:
+        """Begin again, for another world."""
+        self._broadcast_round = 0
+
     def plan(self, client: str, round: int) -> Sequence[Minibatch]:
         """Minibatches of a client in a global round, in order."""
         plan = self._plans[client, round]
