@@ -92,12 +92,13 @@ class Recording:
         Timing
             Equal to the direct run's in every row of its ledger.
         """
+        import simpy
+
         from sfsim import world as worlds
-        from sfsim.clock import Clock
         from sfsim.simulation import goal_of, is_reached, play, validated
 
         scenario = self.over(over)
-        env, ledger = Clock(), Ledger()
+        env, ledger = simpy.Environment(), Ledger()
         network = worlds.network_of(scenario, env, ledger)
         target, goal, ended = scenario.target, goal_of(scenario), env.event()
 
