@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
+SCENARIOS = ROOT / "scenarios" / "shelf"
 TASKS = ("cifar10", "digits")
 SEEDS = (1, 2, 3, 4, 5, 6)
 CUTS = ("conv1", "conv2", "conv3")
@@ -124,7 +125,7 @@ def cells(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[stud
                 labels = {"task": task, "family": family, "arm": arm, "cut": cut, "seed": seed}
                 name = "-".join(str(part) for part in labels.values())
                 out = folder / "".join(c if c.isalnum() or c in "-." else "_" for c in name)
-                found.append(study.Cell(ROOT / "scenarios" / "shelf" / f"{task}.toml", out, changes, labels))
+                found.append(study.Cell(SCENARIOS / f"{task}.toml", out, changes, labels))
     return found
 
 

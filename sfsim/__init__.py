@@ -1,6 +1,6 @@
 """sfsim: a discrete-event network simulator for split-federated learning.
 
-The face of the package is six names; each is loaded when it is first used, so that
+The face of the package is seven names; each is loaded when it is first used, so that
 ``import sfsim`` costs milliseconds and no torch, pandas or networkx.
 
 >>> import sfsim
@@ -11,15 +11,16 @@ The face of the package is six names; each is loaded when it is first used, so t
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Scenario", "__version__", "load", "resume", "retime", "run"]
+__all__ = ["Recording", "Result", "Scenario", "__version__", "load", "resume", "retime", "run"]
 
 if TYPE_CHECKING:
     from sfsim.results import Result
-    from sfsim.retiming import retime
+    from sfsim.retiming import Recording, retime
     from sfsim.scenario import Scenario, load
     from sfsim.simulation import resume, run
 
 _HOME = {
+    "Recording": "retiming",
     "Result": "results",
     "Scenario": "scenario",
     "load": "scenario",

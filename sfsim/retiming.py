@@ -8,19 +8,172 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from sfsim import __version__
 from sfsim.declaration import validate
 from sfsim.errors import ConfigError, ResultsError
 from sfsim.ledger import Ledger
-from sfsim.results import Result, first_divergence, hold, write
+from sfsim.results import Result, bytes_of, end_of, first_divergence, hold, time_to, wanted, write
 from sfsim.scenario import Scenario, scenario_hash
+
+if TYPE_CHECKING:
+    from sfsim.report.delays import Delay
+    from sfsim.results import TimeToTarget
+    from sfsim.scenario import Target
 
 # What decides the clock and nothing else.
 TIMING = ("name", "clients", "main_server", "fed_server", "cell", "topology", "network", "target")
+
+
+class Recording:
+    """What a finished run learnt, in memory, to be timed over as many networks as one likes.
+
+    Parameters
+    ----------
+    run : Path
+        A run directory.
+
+    Raises
+    ------
+    ResultsError
+        `run` is no finished run.
+
+    Examples
+    --------
+    ``Recording("runs/a").retime(scenario).time_to(0.9).time_s``
+    """
+
+    def __init__(self, run: Path | str) -> None:
+        from sfsim.workload.recorded import RecordedWorkload
+
+        self.result = Result(run)
+        self.scenario: Scenario = validate(Scenario, self.result.scenario, f"{run}, scenario.json")
+        result = self.result
+        self._workload = RecordedWorkload(
+            result.computations.itertuples(index=False),
+            result.messages.itertuples(index=False),
+            result.evaluations.itertuples(index=False),
+            result.accesses.itertuples(index=False),
+            self.scenario.codec_training.update_codec,
+            self.scenario.codecs.client_model_down,
+        )
+
+    def over(self, over: Scenario) -> Scenario:
+        """Return the scenario that learns as the run did and takes its time as `over` does.
+
+        Raises
+        ------
+        ConfigError, ResultsError
+            There is none; see `retime`.
+        """
+        scenario = _over(self.scenario, over, self.result)
+        if _has_less_memory(scenario, self.scenario):
+            from sfsim import world as worlds
+
+            root = os.environ.get("SFSIM_DATA")
+            worlds.untrained(scenario, None if root is None else Path(root)).executor.close()
+        return scenario
+
+    def retime(self, over: Scenario) -> Timing:
+        """Let what was learnt happen on the clock of another scenario, without writing anything.
+
+        Parameters
+        ----------
+        over : Scenario
+            As of `sfsim.retime`, and what is raised is, too.
+
+        Returns
+        -------
+        Timing
+            Equal to the direct run's in every row of its ledger.
+        """
+        import simpy
+
+        from sfsim import world as worlds
+        from sfsim.simulation import goal_of, is_reached, play, validated
+
+        scenario = self.over(over)
+        env, ledger = simpy.Environment(), Ledger()
+        network = worlds.network_of(scenario, env, ledger)
+        target, goal, ended = scenario.target, goal_of(scenario), env.event()
+
+        def on_round(round: int) -> None:
+            if target and target.stop and is_reached(validated(ledger, target.metric), goal, target.hold):
+                ended.succeed()
+
+        self._workload.rewind()
+        play(env, worlds.populate(scenario, env, ledger, network, self._workload, on_round), ended)
+        network.finish()
+        network.check_conservation()
+        return Timing(scenario, ledger, self.result.metric)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When everything of a recording happened over one network.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        What was timed.
+    ledger : Ledger
+        Every message, computation, access, evaluation and link, as rows; times in seconds, sizes in bytes.
+    metric : str
+        The headline metric.
+    """
+
+    scenario: Scenario
+    ledger: Ledger
+    metric: str
+
+    @cached_property
+    def end_s(self) -> float:
+        """Simulated second at which the last thing happened."""
+        return end_of(self.ledger)
+
+    @property
+    def round_times_s(self) -> dict[int, float]:
+        """Simulated second at which each evaluated round's global model was there, by round."""
+        return {row.round: row.time_s for row in self.ledger.evaluations if not row.client}
+
+    @property
+    def payload_bytes(self) -> dict[str, int]:
+        """Payload of all messages: up from clients, down to them, other."""
+        return bytes_of(self.ledger, "payload_bytes")
+
+    @property
+    def wire_bytes(self) -> dict[str, int]:
+        """The same with headers and retransmissions."""
+        return bytes_of(self.ledger, "wire_bytes")
+
+    def time_to(self, target: Target | float | None = None) -> TimeToTarget:
+        """Return when `target` was reached; see `Result.time_to`."""
+        own = None if self.scenario.target is None else asdict(self.scenario.target)
+        place = f"retimed {self.scenario.name}"
+        metric, value, hold = wanted(
+            target, own, lambda: self.metric, place, lambda run, metric: Result(run).best(metric)
+        )
+        rows = [
+            row
+            for row in self.ledger.evaluations
+            if (row.split, row.codec, row.metric, row.client) == ("validation", "on", metric, "")
+        ]
+        if not rows:
+            raise ResultsError(f"{place}: found no measurement of {metric!r} on the validation split")
+        columns = ([row.time_s for row in rows], [row.round for row in rows], [row.value for row in rows])
+        found = time_to(*columns, value, hold)
+        return replace(found, diverged=found.diverged or bool(first_divergence(self.ledger.evaluations)))
+
+    def where_time_went(self) -> list[Delay]:
+        """Return where each client's seconds went; see `sfsim.report.where_time_went`."""
+        from sfsim.report.delays import delays
+
+        return delays(self.ledger.messages, self.ledger.computations, self.end_s)
 
 
 def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) -> Result:
@@ -57,48 +210,20 @@ def retime(run: Path | str, over: Scenario, *, out: Path | str | None = None) ->
     --------
     ``sfsim.retime("runs/a", sfsim.load("scenarios/lte-cell.toml"), out="runs/a-in-a-cell")``
     """
-    from sfsim import world as worlds
-
     started_s = perf_counter()
-    result = Result(run)
-    before: Scenario = validate(Scenario, result.scenario, f"{run}, scenario.json")
-    scenario = _over(before, over, result)
-    if _has_less_memory(scenario, before):
-        root = os.environ.get("SFSIM_DATA")
-        worlds.untrained(scenario, None if root is None else Path(root)).executor.close()
-    digest = scenario_hash(scenario, str(result.summary["scenario_hash"]), __version__)
+    recording = Recording(run)
+    scenario = recording.over(over)
+    digest = scenario_hash(scenario, str(recording.result.summary["scenario_hash"]), __version__)
     with hold(None if out is None else Path(out), scenario.name, digest) as directory:
-        return _retimed(result, before, scenario, digest, directory, started_s)
+        return _retimed(recording, over, digest, directory, started_s)
 
 
-def _retimed(
-    result: Result, before: Scenario, scenario: Scenario, digest: str, directory: Path, started_s: float
-) -> Result:
-    """Let the recorded works pass on the clock of `scenario`, and write what came of it."""
+def _retimed(recording: Recording, over: Scenario, digest: str, directory: Path, started_s: float) -> Result:
+    """Time a recording, and write what came of it."""
     from sfsim import world as worlds
-    from sfsim.clock import Clock
-    from sfsim.simulation import goal_of, is_reached, play, validated
-    from sfsim.workload.recorded import RecordedWorkload
 
-    workload = RecordedWorkload(
-        result.computations.itertuples(index=False),
-        result.messages.itertuples(index=False),
-        result.evaluations.itertuples(index=False),
-        result.accesses.itertuples(index=False),
-        scenario.codec_training.update_codec,
-        scenario.codecs.client_model_down,
-    )
-    env, ledger = Clock(), Ledger()
-    network = worlds.network_of(scenario, env, ledger)
-    target, goal, ended = scenario.target, goal_of(scenario), env.event()
-
-    def on_round(round: int) -> None:
-        if target and target.stop and is_reached(validated(ledger, target.metric), goal, target.hold):
-            ended.succeed()
-
-    play(env, worlds.populate(scenario, env, ledger, network, workload, on_round), ended)
-    network.finish()
-    network.check_conservation()
+    timing, result, before = recording.retime(over), recording.result, recording.scenario
+    scenario, ledger = timing.scenario, timing.ledger
     learnt = result.learnt()
     notes = [
         f"retimed: learnt in {result.directory.name} ({result.summary['scenario_hash']}), on another network"

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "warming": {"scenario", "simulation"},
     "machine": set(),
     "start": {"__main__"},
-    "retiming": {"results", "scenario", "workload", "world", "simulation"},
+    "retiming": {"results", "report", "scenario", "workload", "world", "simulation"},
     "resuming": {"results", "scenario", "workload"},
     "simulation": {"world", "results", "resuming", "scenario", "learning", "workload", "machine"},
 }

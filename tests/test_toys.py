@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "analysis"))  # scripts, not a package
 
 import bytes_on_the_wire  # noqa: E402
 import cell_schedulers  # noqa: E402
+import codec_shelf  # noqa: E402
 import codec_updates  # noqa: E402
 import many_clients  # noqa: E402
 import over_networks  # noqa: E402
@@ -150,3 +151,25 @@ def test_scripts_take_folders_of_runs(tmp_path: Path) -> None:
         out = tmp_path / table
         script.main([str(tmp_path / "study"), str(tmp_path / "study" / "run-1"), "--out", str(out)])
         assert set(pd.read_csv(out / f"{table}.csv")["run"]) == {"run-1", "run-2"}
+
+
+def test_codec_shelf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf = ROOT / "scenarios" / "shelf" / "digits.toml"
+    toy(shelf, tmp_path / "digits.toml", DIGITS, global_rounds="global_rounds = 2")
+    monkeypatch.setattr(codec_shelf, "SCENARIOS", tmp_path)
+    monkeypatch.setattr(
+        codec_shelf, "ARMS", {name: codec_shelf.ARMS[name] for name in ("fp32", "QU 4", "MS")}
+    )
+    monkeypatch.setattr(codec_shelf, "CLAIMED", ("raw", "MS", "QU 3"))
+    codec_shelf.main(["--tasks", "digits", "--seeds", "1", "2", "--out", str(tmp_path / "out")])
+    runs = pd.read_csv(tmp_path / "out" / "codec_shelf_runs.csv")
+    assert len(runs) == 2 * (3 + 3 * 3) and set(runs["cut"]) == {"conv1", "conv2", "conv3"}
+    assert (runs.loc[runs["arm"].isin(("fp32", "raw")), "nmse"] == 0).all()
+    points = pd.read_csv(tmp_path / "out" / "codec_shelf.csv").set_index("arm")
+    assert points.loc["QU 4", "times_fewer"] > 4 > points.loc["fp32", "times_fewer"] == 1
+    assert len(pd.read_csv(tmp_path / "out" / "codec_shelf_claims.csv")) == 3 + 2
+    assert (
+        tmp_path / "out" / "codec_shelf.png"
+    ).exists() and "our reference design" in capsys.readouterr().out

@@ -48,8 +48,12 @@ class BlockRealisation(Realisation):
         first = self.block(time_s)
         chunks = range(first // CHUNK, (first + count - 1) // CHUNK + 1)
         start = first - chunks[0] * CHUNK
-        rates = np.concatenate([self.rates_bps(chunk) for chunk in chunks])[start : start + count]
-        changes = np.append(rates[1:] != rates[:-1], True)
+        found = [self.rates_bps(chunk) for chunk in chunks]
+        rates = (found[0] if len(found) == 1 else np.concatenate(found))[start : start + count]
+        changes = np.ones(rates.size, bool)
+        np.not_equal(rates[1:], rates[:-1], out=changes[:-1])
+        if changes.all():
+            return np.arange(first + 1, first + rates.size + 1) * self.block_s, rates
         return (first + np.flatnonzero(changes) + 1) * self.block_s, rates[changes]
 
     def _outage_end(self, block: int) -> float:

@@ -103,38 +103,26 @@ class DeviceServer:
             Called at the moment the device takes the work: after the wait for a slot, before the first phase.
         """
 
-        def record(phase: str, cost: Cost, start_s: float, joules: float) -> None:
-            self._ledger.computations.append(
+        env, rows, whose = self._env, self._ledger.computations, party or self._party
+        place = (operation, round, epoch, minibatch)
+        queued_s = env.now
+        yield from self._acquire()
+        if (now := env.now) > queued_s:
+            rows.append(
                 ComputationRecord(
-                    party=party or self._party,
-                    client=client,
-                    phase=phase,
-                    operation=operation,
-                    round=round,
-                    epoch=epoch,
-                    minibatch=minibatch,
-                    flops=cost.flops,
-                    bytes_touched=cost.bytes_touched,
-                    serial_symbols=cost.serial_symbols,
-                    launches=cost.launches,
-                    start_s=start_s,
-                    end_s=self._env.now,
-                    joules=joules,
+                    whose, client, "device queueing", *place, 0.0, 0.0, 0.0, 0.0, queued_s, now, 0.0
                 )
             )
-
-        queued_s = self._env.now
-        yield from self._acquire()
-        if self._env.now > queued_s:
-            record("device queueing", Cost(), queued_s, 0.0)
         if on_start is not None:
             on_start()
         factor = self._variation.factor(self._seed, self._party, client, round, epoch, minibatch)
         for phase, cost in costs:
-            start_s = self._env.now
+            start_s = env.now
             work_s = factor * self._device.seconds(cost)
             yield self._run(work_s)
-            record(phase, cost, start_s, self._device.active_power_w * work_s)
+            prices = (cost.flops, cost.bytes_touched, cost.serial_symbols, cost.launches)
+            joules = self._device.active_power_w * work_s
+            rows.append(ComputationRecord(whose, client, phase, *place, *prices, start_s, env.now, joules))
         self._release()
 
     def _acquire(self) -> Steps:

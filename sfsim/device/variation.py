@@ -1,5 +1,6 @@
 """How much slower or faster than its profile a device is in one minibatch."""
 
+from functools import lru_cache
 from math import exp
 from typing import Annotated, Literal
 
@@ -53,9 +54,14 @@ class Variation:
         Drawn from a stream of its own, so two runs that differ in their codec meet the same variation.
         """
         if self.sigma is not None:
-            normal = seeds.stream(seed, "variation", *names).standard_normal()
-            return exp(self.sigma * normal - self.sigma**2 / 2)
+            return exp(self.sigma * _draw("normal", seed, names) - self.sigma**2 / 2)
         if self.mean_excess is not None:
-            excess = seeds.stream(seed, "variation", *names).exponential(self.mean_excess)
-            return 1.0 + float(excess)
+            return 1.0 + self.mean_excess * _draw("exponential", seed, names)
         return 1.0
+
+
+@lru_cache(maxsize=1 << 16)
+def _draw(law: str, seed: int, names: tuple[str | int, ...]) -> float:
+    """Return the standard normal or exponential number of a stream; one network after another asks for the same."""
+    rng = seeds.stream(seed, "variation", *names)
+    return float(rng.standard_normal() if law == "normal" else rng.standard_exponential())

@@ -76,22 +76,27 @@ def where_time_went(result: "Result") -> list[Delay]:
     list of Delay
         Empty when no client did anything.
     """
-    lines = timelines(
+    return delays(
         list(result.messages.itertuples(index=False)),
         list(result.computations.itertuples(index=False)),
         result.end_s,
     )
+
+
+def delays(messages: Iterable[Any], computations: Iterable[Any], end_s: float) -> list[Delay]:
+    """Return what `where_time_went` does, from rows as `timelines` takes them."""
+    lines = timelines(messages, computations, end_s)
     totals = {client: dict.fromkeys(PARTS, 0.0) for client in lines}
     for client, segments in lines.items():
         for start_s, end_s, part in segments:
             totals[client][part] += end_s - start_s
-    if not totals or result.end_s == 0:
+    if not totals or end_s == 0:
         return []
     rows = []
     for part in PARTS:
         by_client = {client: total[part] for client, total in totals.items()}
         mean_s = sum(by_client.values()) / len(by_client)
-        rows.append(Delay(part, mean_s, mean_s / result.end_s, by_client))
+        rows.append(Delay(part, mean_s, mean_s / end_s, by_client))
     return rows
 
 

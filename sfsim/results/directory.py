@@ -244,22 +244,33 @@ def _direction(message: MessageRecord) -> str:
     return message.direction if message.direction in DIRECTIONS else "other"
 
 
-def _summary(ledger: Ledger) -> dict[str, Any]:
+def end_of(ledger: Ledger) -> float:
+    """Return the simulated second at which the last thing happened."""
     times: Iterable[float] = (
         *(m.delivered_s if m.delivered else m.queued_s for m in ledger.messages),
         *(c.end_s for c in ledger.computations),
         *(e.time_s for e in ledger.evaluations),
     )
+    return max(times, default=0.0)
+
+
+def bytes_of(ledger: Ledger, size: str) -> dict[str, int]:
+    """Return the sum of ``payload_bytes`` or ``wire_bytes`` of all messages: up, down, other."""
+    found = dict.fromkeys(DIRECTIONS, 0)
+    for message in ledger.messages:
+        found[_direction(message)] += getattr(message, size)
+    return found
+
+
+def _summary(ledger: Ledger) -> dict[str, Any]:
     messages = ledger.messages
     return {
-        "end_s": max(times, default=0.0),
+        "end_s": end_of(ledger),
         "rounds": len({m.round for m in messages} | {c.round for c in ledger.computations}),
         "evaluations": len({(e.round, e.time_s) for e in ledger.evaluations if not e.client}),
         "messages": len(messages),
-        "payload_bytes": {
-            d: sum(m.payload_bytes for m in messages if _direction(m) == d) for d in DIRECTIONS
-        },
-        "wire_bytes": {d: sum(m.wire_bytes for m in messages if _direction(m) == d) for d in DIRECTIONS},
+        "payload_bytes": bytes_of(ledger, "payload_bytes"),
+        "wire_bytes": bytes_of(ledger, "wire_bytes"),
         "joules": sum(c.joules for c in ledger.computations),
         "target": None,
         "time_to_target": None,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sfsim import checksums
 from sfsim.checksums import Damaged
-from sfsim.errors import ConfigError, ResultsError
+from sfsim.errors import ResultsError
 from sfsim.results import json_files
 from sfsim.results.divergence import HEADLINES, first_divergence
 from sfsim.results.tables import OPTIONAL, RECORDS, read_table
-from sfsim.results.target import TimeToTarget, time_to
+from sfsim.results.target import TimeToTarget, time_to, wanted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,24 +172,9 @@ class Result:
         ConfigError
             `target` is none.
         """
-        if target is None:
-            stored = self.summary["target"]
-            if stored is None:
-                raise ResultsError(f"{self.directory}: the scenario names no target; give a value")
-            metric, value = stored["metric"], stored["value"]
-            hold, relative_to = stored["hold"], stored["relative_to"]
-        elif isinstance(target, (int, float)):
-            metric, value, hold, relative_to = self.metric, float(target), 1, None
-            if value > 1 and metric in HEADLINES:
-                hint = f"Write {value / 100:g} for {value:g} %."
-                raise ConfigError("time_to", f"{value:g}", f"at most 1, which is a perfect {metric}", hint)
-        elif not hasattr(target, "metric"):
-            raise ConfigError("time_to", repr(target), "a number, a Target, or nothing")
-        else:
-            metric, value = target.metric, target.value
-            hold, relative_to = target.hold, target.relative_to
-        if relative_to is not None:
-            value *= Result(relative_to).best(metric)
+        metric, value, hold = wanted(
+            target, self.summary["target"], lambda: self.metric, str(self.directory), _best_of
+        )
         rows = self._measured(metric)
         found = time_to(rows["time_s"].tolist(), rows["round"].tolist(), rows["value"].tolist(), value, hold)
         return replace(found, diverged=found.diverged or self.diverged)
@@ -246,6 +231,10 @@ class Result:
             ) from None
         except (OSError, Damaged) as error:
             raise ResultsError(f"{path}: damaged ({error}); {_AGAIN}") from None
+
+
+def _best_of(run: str, metric: str) -> float:
+    return Result(run).best(metric)
 
 
 def _arrays(content: bytes) -> "dict[str, np.ndarray]":

@@ -1,8 +1,15 @@
 """Time to target: when a run reached a value for good, and the median over runs that did not all reach it."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sfsim.errors import ConfigError, ResultsError
+from sfsim.results.divergence import HEADLINES
+
+if TYPE_CHECKING:
+    from sfsim.scenario import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,54 @@ class TimeToTarget:
     evaluations: int
     last_round: int
     diverged: bool
+
+
+def wanted(
+    target: "Target | float | None",
+    own: Mapping[str, Any] | None,
+    headline: Callable[[], str],
+    place: str,
+    best_of: Callable[[str, str], float],
+) -> tuple[str, float, int]:
+    """Return metric, value and hold of what a user asks the time to.
+
+    Parameters
+    ----------
+    target : Target or float or None
+        A number is a value of the headline metric; None is the scenario's own target.
+    own : mapping or None
+        That, as a table.
+    headline : callable
+        Returns the headline metric.
+    place : str
+        Names the run in an error.
+    best_of : callable
+        Returns the best value of a metric in a run, for a target that is relative to one.
+
+    Raises
+    ------
+    ResultsError
+        There is no target.
+    ConfigError
+        `target` is none.
+    """
+    if target is None:
+        if own is None:
+            raise ResultsError(f"{place}: the scenario names no target; give a value")
+    elif isinstance(target, (int, float)):
+        metric = headline()
+        if target > 1 and metric in HEADLINES:
+            hint = f"Write {target / 100:g} for {target:g} %."
+            raise ConfigError("time_to", f"{target:g}", f"at most 1, which is a perfect {metric}", hint)
+        return metric, float(target), 1
+    elif hasattr(target, "metric"):
+        own = asdict(target)
+    else:
+        raise ConfigError("time_to", repr(target), "a number, a Target, or nothing")
+    value = float(own["value"])
+    if own["relative_to"] is not None:
+        value *= best_of(own["relative_to"], own["metric"])
+    return own["metric"], value, own["hold"]
 
 
 def time_to(

@@ -52,21 +52,10 @@ class Party:
         key = work.key
 
         def begin() -> None:
+            rows, now = self.ledger.accesses, self.env.now
+            where = (key.party, key.client, key.operation, key.round, key.epoch, key.minibatch)
             for access in work.accesses:
-                self.ledger.accesses.append(
-                    AccessRecord(
-                        order=len(self.ledger.accesses),
-                        time_s=self.env.now,
-                        shared=access.shared,
-                        mode=access.mode,
-                        party=key.party,
-                        client=key.client,
-                        operation=key.operation,
-                        round=key.round,
-                        epoch=key.epoch,
-                        minibatch=key.minibatch,
-                    )
-                )
+                rows.append(AccessRecord(len(rows), now, access.shared, access.mode, *where))
             work.start()
 
         yield from self.device.spend(

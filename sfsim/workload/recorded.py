@@ -25,6 +25,7 @@ SLOTS = (
     "gradient_down",
 )  # in the order in which parties send them
 FLOAT_BYTES = 4
+_FREE: list[tuple[str, Cost]] = []
 _WAITS = {"device queueing", "turn", "barrier", "hold"}
 
 
@@ -101,6 +102,10 @@ class RecordedWorkload:
             self._measured[row.round].append(
                 Measured(row.split, row.codec, row.metric, row.value, row.client)
             )
+
+    def rewind(self) -> None:
+        """Begin again, for another world."""
+        self._broadcast_round = 0
 
     def plan(self, client: str, round: int) -> Sequence[Minibatch]:
         """Minibatches of a client in a global round, in order."""
@@ -221,7 +226,7 @@ class RecordedWorkload:
         destination: str | None = "",
     ) -> Work:
         key = WorkKey(party, client, *at, operation)
-        costs = list(self._costs.get(key, ()))
+        costs = self._costs.get(key, _FREE)
         if not costs and operation not in ("skip", "client_gradient"):
             where = f"{operation} of {party}, round {at.round}, minibatch {at.minibatch}"
             raise ResultsError(f"the recorded run holds no {where}")
@@ -232,10 +237,10 @@ class RecordedWorkload:
         self, key: WorkKey, costs: list[tuple[str, Cost]], outgoing: Outgoing | None, slot: str = ""
     ) -> Work:
         """Return a work; of codecs, it touches that of its `slot`."""
-        others = {f"codec {name}" for name in SLOTS if name != slot} if slot else ()
-        accesses = tuple(
-            access for access in self._accesses.get(_for_all(key), ()) if access.shared not in others
-        )
+        accesses = tuple(self._accesses.get(_for_all(key), ()))
+        if slot:
+            others = {f"codec {name}" for name in SLOTS if name != slot}
+            accesses = tuple(access for access in accesses if access.shared not in others)
         return Work(key, costs, lambda: _Done(outgoing), accesses)
 
 
