@@ -223,6 +223,19 @@ def average(columns: Any, nearest: Any, centres: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def residual(values: Any, book: Any, index: Any, out: Any) -> None:
+    """Write values (sample, group, piece, length) less their centres, at most the largest float32."""
+    samples, groups, each, length = values.shape
+    limit = np.float32(np.finfo(np.float32).max)
+    for a in range(samples):
+        for g in range(groups):
+            for e in range(each):
+                row, centre, to = values[a, g, e], book[g, index[g, a * each + e]], out[a, g, e]
+                for j in range(length):
+                    to[j] = min(max(row[j] - centre[j], -limit), limit)
+
+
+@numba.njit(cache=True, nogil=True)
 def sort_into_buckets(values: Any, low: Any, scale: Any, buckets: Any, counts: Any) -> None:
     """Write the bucket ``(value - low) * scale`` of each value, and count them."""
     for i in range(values.size):

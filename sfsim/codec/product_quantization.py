@@ -16,7 +16,7 @@ from sfsim.cost import Cost
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import CodecError
 
-_BUCKETS = 1 << 16
+_BUCKETS = 1 << 12
 
 
 @declaration
@@ -160,13 +160,17 @@ class ProductQuantization(Codec):
         return index_bits(self.centroids)
 
     def _residual(
-        self, values: NDArray[np.float32], book: NDArray[np.float32], index: NDArray[Any]
-    ) -> NDArray[Any] | None:
+        self, values: NDArray[np.float32], book: NDArray[np.float32], index: NDArray[np.int32]
+    ) -> NDArray[np.float32] | None:
+        """Return what the codec takes away, if the gradient is to be corrected by it."""
         if not self.correction:
             return None
-        decoded = self._look_up(book, index, values.shape)
-        with np.errstate(over="ignore"):
-            return np.clip(values - decoded, -np.finfo(np.float32).max, np.finfo(np.float32).max)
+        from sfsim.codec.product_kernel import residual
+
+        out = np.empty_like(values)
+        places = (-1, self.groups, self.subvectors // self.groups, book.shape[2])
+        residual(values.reshape(places), book, index, out.reshape(places))
+        return out
 
     def _grouped(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the pieces (group, piece, length) of samples (B, d), by sample, then by place."""
