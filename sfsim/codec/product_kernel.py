@@ -199,23 +199,22 @@ def average(columns: Any, nearest: Any, centres: Any) -> None:
     """Move each centre that has columns to their mean, summed in their order; the others stay."""
     length, number = columns.shape
     sums, counts = np.zeros(centres.shape), np.zeros(centres.shape[0], np.int64)
-    for i in range(number):
-        counts[nearest[i]] += 1
     j = 0
     while j + 4 <= length:
         x0, x1, x2, x3 = columns[j], columns[j + 1], columns[j + 2], columns[j + 3]
         for i in range(number):
             row = sums[nearest[i]]
-            row[j] += x0[i]
-            row[j + 1] += x1[i]
-            row[j + 2] += x2[i]
-            row[j + 3] += x3[i]
+            a, b, c, d = row[j] + x0[i], row[j + 1] + x1[i], row[j + 2] + x2[i], row[j + 3] + x3[i]
+            row[j], row[j + 1], row[j + 2], row[j + 3] = a, b, c, d
+            counts[nearest[i]] += 1
         j += 4
     while j < length:
         x0 = columns[j]
         for i in range(number):
             sums[nearest[i], j] += x0[i]
+            counts[nearest[i]] += 1
         j += 1
+    counts //= max(1, length // 4 + length % 4)
     for centre in range(centres.shape[0]):
         if counts[centre]:
             for k in range(length):
@@ -233,6 +232,15 @@ def residual(values: Any, book: Any, index: Any, out: Any) -> None:
                 row, centre, to = values[a, g, e], book[g, index[g, a * each + e]], out[a, g, e]
                 for j in range(length):
                     to[j] = min(max(row[j] - centre[j], -limit), limit)
+
+
+@numba.njit(cache=True, nogil=True)
+def members(buckets: Any, wanted: Any, out: Any) -> None:
+    """Write which values are in a wanted bucket, ascending; `out` has one place to spare."""
+    count = 0
+    for i in range(buckets.size):
+        out[count] = i
+        count += int(wanted[buckets[i]])
 
 
 @numba.njit(cache=True, nogil=True)

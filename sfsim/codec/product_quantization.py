@@ -232,17 +232,19 @@ def _repeated(centres: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _at_ranks(sums: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the indices that a stable sort of `sums` has at `ranks`, by sorting no more than their buckets."""
-    from sfsim.codec.product_kernel import sort_into_buckets
+    from sfsim.codec import product_kernel as kernel
 
     low, high = float(sums.min()), float(sums.max())
     scale = (_BUCKETS - 1) / (high - low) if high > low else 0.0
     bucket, counts = np.empty(sums.size, np.int32), np.zeros(_BUCKETS, np.int64)
-    sort_into_buckets(sums, low, scale if np.isfinite(scale) else 0.0, bucket, counts)
+    kernel.sort_into_buckets(sums, low, scale if np.isfinite(scale) else 0.0, bucket, counts)
     ends = np.cumsum(counts)
     of_rank = np.searchsorted(ends, ranks, side="right")
     wanted = np.zeros(_BUCKETS, bool)
     wanted[of_rank] = True
-    members = np.flatnonzero(wanted[bucket])
+    members = np.empty(int(counts[wanted].sum()) + 1, np.int64)
+    kernel.members(bucket, wanted, members)
+    members = members[:-1]
     members = members[np.argsort(sums[members], kind="stable")]
     # Members are sorted as all are, without the buckets that nobody asked for.
     left_out = np.cumsum(np.where(wanted, 0, counts))
