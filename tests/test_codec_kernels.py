@@ -252,18 +252,19 @@ def put_all(out: Any, register: Any, used: Any, at: Any, codes: Any, bits: Any) 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_bounds_are_numpys(dtype: Any) -> None:
     rng = seeds.stream(1, "bounds")
-    for x in (
-        rng.standard_normal(999),
-        -np.abs(rng.standard_normal(99)),
-        np.zeros(5),
-        np.array([-0.0, 0.0, 1.0]),
-    ):
-        values, saturated, low, high = bounded(x.astype(dtype), "codec")
-        assert low.tobytes() == values.min().tobytes() and high.tobytes() == values.max().tobytes()
-        assert saturated == 0
-    if dtype == np.float64:
-        _, saturated, low, high = bounded(np.array([1e300, -1.0, -1e300]), "codec")
-        assert saturated == 2 and high == -low == np.finfo(np.float32).max
+    normal, zeros = rng.standard_normal((3, 4, 5)), np.array([-0.0, 0.0, 1.0, 0.0]).reshape(1, 2, 2)
+    for x in (normal, -np.abs(normal), np.maximum(normal, 0), zeros, np.zeros((2, 3, 4))):
+        for rows in (x.shape, (1, 1, x.size)):
+            values, saturated, low, high = bounded(x.astype(dtype), "codec", rows)
+            axes = (0, 2) if rows[1] > 1 else None
+            assert values.shape == rows and saturated == 0
+            assert low.tobytes() == values.min(axis=axes).tobytes()
+            assert high.tobytes() == values.max(axis=axes).tobytes()
     for bad in (np.nan, -np.nan, np.inf, -np.inf):
         with pytest.raises(CodecError, match="not finite"):
-            bounded(np.array([1.0, bad, 2.0], dtype), "codec")
+            bounded(np.array([1.0, bad, 2.0], dtype), "codec", (1, 1, 3))
+
+
+def test_bounds_beyond_float32() -> None:
+    _, saturated, low, high = bounded(np.array([1e300, -1.0, -1e300]), "codec", (1, 1, 3))
+    assert saturated == 2 and high == -low == np.finfo(np.float32).max

@@ -59,14 +59,23 @@ def largest_magnitude(bits: Any) -> Any:
 
 
 @kernel
-def extremes(bits: Any) -> Any:
-    """Return the bits of the least and the largest of float32 (int32); NaN are beyond the infinities."""
+def extremes(bits: Any, lows: Any, highs: Any) -> None:
+    """Write the least and the largest of float32 (as int32) by channel of (outer, channel, inner).
+
+    NaN are beyond the infinities.
+    """
     size = np.int32(0x7FFFFFFF)
-    low, high = size, ~size
-    for i in range(bits.size):
-        key = bits[i] ^ ((bits[i] >> np.int32(31)) & size)  # in the order of the numbers
-        low, high = min(low, key), max(high, key)
-    return low ^ ((low >> np.int32(31)) & size), high ^ ((high >> np.int32(31)) & size)
+    lows[:], highs[:] = size, ~size
+    for outer in range(bits.shape[0]):
+        for channel in range(bits.shape[1]):
+            row, low, high = bits[outer, channel], lows[channel], highs[channel]
+            for i in range(row.size):
+                key = row[i] ^ ((row[i] >> np.int32(31)) & size)  # in the order of the numbers
+                low, high = min(low, key), max(high, key)
+            lows[channel], highs[channel] = low, high
+    for ends in (lows, highs):
+        for channel in range(ends.size):
+            ends[channel] ^= (ends[channel] >> np.int32(31)) & size
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sfsim.codec import bits as packing
-from sfsim.codec.base import Codec, Coded, bounded, single
+from sfsim.codec.base import Codec, Coded, bounded
 from sfsim.codec.frame import Buffer
 from sfsim.declaration import declaration
 from sfsim.errors import CodecError
@@ -61,13 +61,7 @@ class Uniform(Codec):
             return Coded((b"", b""), 0.0)
         from sfsim.codec import kernels
 
-        if self._rows(x.shape)[1] == 1:
-            values, saturated, low, high = bounded(x, self.name)
-            rows = values.reshape(self._rows(x.shape))
-        else:
-            values, saturated = single(x, self.name)
-            rows = values.reshape(self._rows(x.shape))
-            low, high = rows.min(axis=(0, 2)), rows.max(axis=(0, 2))
+        rows, saturated, low, high = bounded(x, self.name, self._rows(x.shape))
         # float64: the range of float32 values may be beyond float32, or one of its smallest steps.
         scale = self._levels / _or_one(high.astype(np.float64) - low)
         codes: packing.Codes = np.empty(rows.shape, np.uint8 if self.bits <= 8 else np.uint16)
