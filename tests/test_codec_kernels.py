@@ -14,7 +14,7 @@ from sfsim import seeds
 from sfsim.codec import Cast, MaskEncoded, Qsgd, TopK, Uniform, kernels
 from sfsim.codec import bits as packing
 from sfsim.codec.base import Codec, bounded
-from sfsim.codec.bit_kernel import flush, put_codes
+from sfsim.codec.bit_kernel import flush, get_codes, put_codes
 from sfsim.codec.draw_kernel import draw, lanes
 from sfsim.codec.frame import Frame
 from sfsim.codec.mask_encoded import _FOUR_SIGNS
@@ -234,14 +234,26 @@ def test_codes_of_changing_widths(seed: int) -> None:
     """Runs of codes one after another, from any bit of a byte on, as SL-FAC and SL-ACC write them."""
     rng = seeds.stream(seed, "runs")
     out, register, used, at, text = np.zeros(4000, np.uint8), np.uint64(0), 0, 0, ""
+    runs = []
     for _ in range(20):
         bits, count = int(rng.integers(1, 9)), int(rng.integers(0, 60))
         codes = rng.integers(0, 2**bits, count, np.uint8)
+        runs.append((codes, bits))
         register, used, at = put_all(out, np.uint64(register), used, at, codes, bits)
         text += "".join(f"{code:0{bits}b}" for code in codes.tolist())
     size = flush(out, np.uint64(register), used, at)
     expected = bytes(int(text[start : start + 8].ljust(8, "0"), 2) for start in range(0, len(text), 8))
     assert out[:size].tobytes() == expected and not out[size + 8 :].any()
+    register, held, at = np.uint64(0), 0, 0
+    for codes, bits in runs:
+        back = np.empty(codes.size, np.uint8)
+        register, held, at = get_all(out[:size], np.uint64(register), held, at, back, bits)
+        assert back.tolist() == codes.tolist()
+
+
+@numba.njit
+def get_all(data: Any, register: Any, held: Any, at: Any, codes: Any, bits: Any) -> Any:
+    return get_codes(data, register, held, at, codes, codes.size, bits)
 
 
 @numba.njit
