@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,13 @@ from hypothesis.extra.numpy import arrays
 from sfsim import seeds
 from sfsim.codec import Cast, MaskEncoded, Qsgd, TopK, Uniform, kernels
 from sfsim.codec import bits as packing
-from sfsim.codec.base import Codec
+from sfsim.codec.base import Codec, bounded
+from sfsim.codec.bit_kernel import flush, put_codes
 from sfsim.codec.draw_kernel import draw, lanes
 from sfsim.codec.frame import Frame
 from sfsim.codec.mask_encoded import _FOUR_SIGNS
 from sfsim.codec.selecting import count_kept, largest
+from sfsim.errors import CodecError
 
 FINITE = arrays(
     np.float32,
@@ -213,3 +216,54 @@ def test_lanes_move_a_generator_on_as_numpy_does() -> None:
     half_used = seeds.stream(1, "a")
     half_used.random(1, dtype=np.float32)
     assert lanes(half_used.bit_generator) is None and lanes(np.random.MT19937(1)) is None
+
+
+def test_float16_without_the_processors_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "HALVES", False)
+    codes = np.arange(0, 2**16, 7, dtype=np.uint16)
+    wide, out = np.empty(codes.size, np.float32), np.empty(codes.size, np.uint16)
+    with np.errstate(over="ignore", invalid="ignore"):
+        kernels.from_half.py_func(codes, wide.view(np.uint32), wide)
+        saturated = kernels.to_half.py_func(wide, wide.view(np.uint32), out)
+    assert np.array_equal(wide, codes.view(np.float16).astype(np.float32), equal_nan=True)
+    assert saturated == 0 and out.tolist() == codes.tolist()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_codes_of_changing_widths(seed: int) -> None:
+    """Runs of codes one after another, from any bit of a byte on, as SL-FAC and SL-ACC write them."""
+    rng = seeds.stream(seed, "runs")
+    out, register, used, at, text = np.zeros(4000, np.uint8), np.uint64(0), 0, 0, ""
+    for _ in range(20):
+        bits, count = int(rng.integers(1, 9)), int(rng.integers(0, 60))
+        codes = rng.integers(0, 2**bits, count, np.uint8)
+        register, used, at = put_all(out, np.uint64(register), used, at, codes, bits)
+        text += "".join(f"{code:0{bits}b}" for code in codes.tolist())
+    size = flush(out, np.uint64(register), used, at)
+    expected = bytes(int(text[start : start + 8].ljust(8, "0"), 2) for start in range(0, len(text), 8))
+    assert out[:size].tobytes() == expected and not out[size + 8 :].any()
+
+
+@numba.njit
+def put_all(out: Any, register: Any, used: Any, at: Any, codes: Any, bits: Any) -> Any:
+    return put_codes(out, register, used, at, codes, codes.size, bits)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_bounds_are_numpys(dtype: Any) -> None:
+    rng = seeds.stream(1, "bounds")
+    for x in (
+        rng.standard_normal(999),
+        -np.abs(rng.standard_normal(99)),
+        np.zeros(5),
+        np.array([-0.0, 0.0, 1.0]),
+    ):
+        values, saturated, low, high = bounded(x.astype(dtype), "codec")
+        assert low.tobytes() == values.min().tobytes() and high.tobytes() == values.max().tobytes()
+        assert saturated == 0
+    if dtype == np.float64:
+        _, saturated, low, high = bounded(np.array([1e300, -1.0, -1e300]), "codec")
+        assert saturated == 2 and high == -low == np.finfo(np.float32).max
+    for bad in (np.nan, -np.nan, np.inf, -np.inf):
+        with pytest.raises(CodecError, match="not finite"):
+            bounded(np.array([1.0, bad, 2.0], dtype), "codec")

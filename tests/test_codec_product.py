@@ -5,7 +5,8 @@ import pytest
 from codec_contract import rng
 from shelf import bit_string, check_corruptions, error, parts_of, ramp
 
-from sfsim.codec import Chain, ProductQuantization, Zstd, parse
+from sfsim.codec import Chain, ProductQuantization, Zstd, parse, product_kernel
+from sfsim.codec.product_quantization import _repeated
 from sfsim.errors import CodecError, ConfigError
 
 X = ramp(3, 8)
@@ -148,6 +149,34 @@ def test_twin_and_sizes(trial: int) -> None:
     assert encoded.estimated_bits == 32 * d * levels * groups / q + samples * q * (levels - 1).bit_length()
     assert parts_of(codec, encoded.payload) == parts
     assert np.array_equal(codec.decode(encoded.payload), y)
+
+
+@pytest.mark.parametrize("trial", range(60))
+def test_nearest_centres_are_those_of_float64(trial: int) -> None:
+    """Of every magnitude, with ties, repeated centres and centres that float32 cannot tell apart."""
+    draw = np.random.default_rng(trial)
+    length, number, levels = (int(n) for n in draw.integers(1, [21, 1500, 40]))
+    length = 4 if trial % 2 else length
+    scale = [1e-30, 1e-3, 1.0, 1e10, 1e19, 3e37][trial % 6]
+    x = draw.integers(-2, 3, (number, length)) if trial % 3 == 0 else draw.standard_normal((number, length))
+    x = (x * scale).astype(np.float32)
+    centres = x[draw.integers(0, number, levels)].astype(np.float64)
+    if trial % 4 == 1:
+        centres += draw.standard_normal(centres.shape) * scale * 1e-8
+    columns, nearest = np.ascontiguousarray(x.T), np.full(number, -1, np.int32)
+    with np.errstate(over="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    product_kernel.assign(columns, norms, centres, _repeated(centres), nearest)
+    distances = np.zeros((number, levels))
+    for j in range(length):
+        distances += (x[:, j].astype(np.float64)[:, None] - centres[:, j]) ** 2
+    assert nearest.tolist() == distances.argmin(axis=1).tolist()
+
+
+def test_values_beyond_the_squares_of_float32() -> None:
+    x = (np.random.default_rng(2).standard_normal((3, 40)) * 1e19).astype(np.float32)
+    codec = ProductQuantization(subvectors=10, centroids=5, iterations=4)
+    assert parts_of(codec, codec.encode(x).payload) == twin(x, codec)[0]
 
 
 def test_large_with_ties_and_repeated_centres() -> None:

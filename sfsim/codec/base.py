@@ -380,6 +380,24 @@ def measured(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int, np.
     return (*saturate(values, x), np.finfo(np.float32).max)
 
 
+def bounded(
+    x: NDArray[Any], codec: str
+) -> tuple[NDArray[np.float32], int, NDArray[np.float32], NDArray[np.float32]]:
+    """As `single`, and the least and the largest value (1,) of a tensor that is not empty."""
+    from sfsim.codec import kernels
+
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(x, np.float32).reshape(x.shape)
+    saturated = 0
+    low, high = np.array(kernels.extremes(values.reshape(-1).view(np.int32)), np.int32).view(np.float32)
+    finite = np.isfinite(low) and np.isfinite(high)
+    if not finite:
+        values, saturated = single(x, codec)
+    if not (finite and low and high):  # NumPy says which of the two zeros it is
+        low, high = values.min(), values.max()
+    return values, saturated, np.array([low], np.float32), np.array([high], np.float32)
+
+
 def as_bytes(values: NDArray[Any]) -> Buffer:
     """Return the bytes of an array as a part, without a copy where it is contiguous."""
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data if values.size else b""

@@ -57,13 +57,40 @@ def get(data: Any, register: Any, held: Any, at: Any, bits: Any) -> tuple[Any, A
     return value, register, held, at
 
 
+@numba.njit(cache=True, nogil=True)
+def _put_eights(
+    out: Any, register: Any, used: Any, at: Any, codes: Any, count: Any, b: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Append eights of codes, `b` bytes each, as long as they fit; return how many codes, and the new place."""
+    while used >= 8:
+        used -= 8
+        out[at] = (register >> np.uint64(used)) & np.uint64(255)
+        at += 1
+    i, place, left = np.uint64(0), np.uint64(at), np.uint64(64 - used) - np.uint64(8) * b
+    one, eight, four_b = np.uint64(1), np.uint64(8), np.uint64(4) * b
+    waiting = (one << np.uint64(used)) - one
+    while i + eight <= np.uint64(count) and place + eight <= np.uint64(out.size):
+        word = np.uint64(0)
+        for _ in range(8):
+            word = (word << b) | np.uint64(codes[i])
+            i += one
+        register = (((register & waiting) << four_b) << four_b) | word
+        word = register << left
+        for j in range(8):  # what is beyond `b` bytes is written again
+            out[place + np.uint64(j)] = (word >> np.uint64(56 - 8 * j)) & np.uint64(255)
+        place += b
+    return np.int64(i), register, np.int64(used), np.int64(place)
+
+
 @numba.njit(cache=True, inline="always")
 def put_codes(
     out: Any, register: Any, used: Any, at: Any, codes: Any, count: Any, bits: Any
 ) -> tuple[Any, Any, Any]:
-    """Append `count` codes of 1 to 8 bits each, four at a time."""
+    """Append `count` codes of 1 to 8 bits each."""
     b = np.uint64(bits)
     i = 0
+    if bits < 8 or used % 8 == 0:  # eight of them, and what waits of a byte, fit into 64 bits
+        i, register, used, at = _put_eights(out, register, used, at, codes, count, b)
     while i + 4 <= count:
         four = np.uint64(codes[i])
         four = (four << b) | np.uint64(codes[i + 1])

@@ -11,7 +11,7 @@ import numpy as np
 from sfsim.codec.bit_kernel import flush, get_codes, put_codes
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def histogram(x: Any, low: Any, high: Any, bins: Any, counts: Any) -> None:
     """Count the values of each channel in equal bins from `low` to `high`, into `counts` (channels, bins)."""
     samples, channels, places = x.shape
@@ -61,7 +61,7 @@ def runs(values: Any, weights: Any, most: Any, group: Any) -> None:
         end = begin
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def quantise(x: Any, order: Any, bits: Any, low: Any, high: Any, out: Any) -> int:
     """Write the codes of the channels in `order`; widths and end points are each channel's. Return the bytes."""
     samples, _, places = x.shape
@@ -74,7 +74,7 @@ def quantise(x: Any, order: Any, bits: Any, low: Any, high: Any, out: Any) -> in
         for a in range(samples):
             row = x[a, c]
             for i in range(places):
-                codes[i] = np.uint8(np.rint((np.float64(row[i]) - start) * top / span))
+                codes[i] = np.int32(np.rint((np.float64(row[i]) - start) * top / span))
             register, used, at = put_codes(out, register, used, at, codes, places, bits[c])
     return flush(out, register, used, at)
 

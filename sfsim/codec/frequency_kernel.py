@@ -283,7 +283,7 @@ def extremes(s: Any, m: Any, out: Any) -> None:
         out[p, 4] = largest
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def quantise(s: Any, cuts: Any, ranges: Any, scale: Any, out: Any) -> int:
     """Write the codes of all planes into `out`; return its bytes. `ranges` (P, 4) as on the wire, in float64."""
     planes, n = s.shape
@@ -300,12 +300,12 @@ def quantise(s: Any, cuts: Any, ranges: Any, scale: Any, out: Any) -> int:
             span = high - low
             row, count = s[p, start:end], end - start
             for i in range(count):
-                codes[i] = np.uint8(min(max(np.rint((row[i] / scale - low) * top / span), 0.0), top))
+                codes[i] = np.int32(min(max(np.rint((row[i] / scale - low) * top / span), 0.0), top))
             register, used, at = put_codes(out, register, used, at, codes, count, bits)
     return flush(out, register, used, at)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def dequantise(data: Any, cuts: Any, ranges: Any, scale: Any, s: Any) -> None:
     """Undo `quantise`: fill `s` (P, n) with coefficients."""
     planes, n = s.shape

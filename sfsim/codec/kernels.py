@@ -8,7 +8,10 @@ gives. Nothing here is imported before a codec that needs it runs: compiling tak
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -16,6 +19,34 @@ _ONE, _U8, _U64 = np.uint32(1), np.uint8, np.uint64
 _SIZE, _INFINITE = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)  # of float32: all but the sign; infinity
 _BLOCK = 4096  # elements that stay in the processor's first cache between two passes
 _QUIET = np.uint32(0x40)  # of bfloat16: keeps a NaN whose payload stood only in the lower half a NaN
+
+
+def _converts(kind: tuple[str, str, str]) -> bool:
+    """Whether the processor that is compiled for converts float16 itself."""
+    return "+f16c" in kind[2] or kind[0].startswith("aarch64")
+
+
+HALVES = _converts(cpu_target.target_context.codegen().magic_tuple())
+
+
+@intrinsic  # type: ignore[misc]
+def _narrow(typing: Any, value: Any) -> Any:
+    """Return the bits of a float32 as float16, to nearest even."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic  # type: ignore[misc]
+def _widen(typing: Any, code: Any) -> Any:
+    """Return the float32 of the bits of a float16."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate
 
 
 @kernel
@@ -28,13 +59,27 @@ def largest_magnitude(bits: Any) -> Any:
 
 
 @kernel
+def extremes(bits: Any) -> Any:
+    """Return the bits of the least and the largest of float32 (int32); NaN are beyond the infinities."""
+    size = np.int32(0x7FFFFFFF)
+    low, high = size, ~size
+    for i in range(bits.size):
+        key = bits[i] ^ ((bits[i] >> np.int32(31)) & size)  # in the order of the numbers
+        low, high = min(low, key), max(high, key)
+    return low ^ ((low >> np.int32(31)) & size), high ^ ((high >> np.int32(31)) & size)
+
+
+@kernel
 def to_half(values: Any, bits: Any, out: Any) -> Any:
     """Round float32 (`values`, and as uint32 `bits`) to float16 (uint16), to nearest even; saturate what is finite.
 
     Returns how many saturated. NaN keep the upper bits of their payload, as in NumPy.
     """
     largest = np.uint32(0)
-    for i in range(bits.size):
+    for i in range(bits.size if HALVES else 0):
+        largest = max(largest, bits[i] & _SIZE)
+        out[i] = _narrow(values[i])
+    for i in range(0 if HALVES else bits.size):
         size = bits[i] & _SIZE
         largest = max(largest, size)
         small = size < np.uint32(0x38800000)  # below 2**-14: whole numbers of 2**-24
@@ -62,6 +107,19 @@ def to_half(values: Any, bits: Any, out: Any) -> Any:
 @kernel
 def from_half(codes: Any, bits: Any, out: Any) -> None:
     """Widen float16 (uint16) to float32 (`out`, and as uint32 `bits`), exactly."""
+    if HALVES:
+        largest = np.uint16(0)
+        for i in range(codes.size):
+            largest = max(largest, codes[i] & np.uint16(0x7FFF))
+            out[i] = _widen(codes[i])
+        for i in range(codes.size if largest > np.uint16(0x7C00) else 0):
+            if codes[i] & np.uint16(0x7FFF) > np.uint16(
+                0x7C00
+            ):  # a NaN keeps its bits; the processor marks it quiet
+                wide = (np.uint32(codes[i]) & np.uint32(0x7FFF)) << np.uint32(13)
+                sign = (np.uint32(codes[i]) & np.uint32(0x8000)) << np.uint32(16)
+                bits[i] = wide | sign | _INFINITE
+        return
     for start in range(0, codes.size, _BLOCK):
         some, words, to = (
             codes[start : start + _BLOCK],

@@ -75,17 +75,57 @@ def _take(scores: Any, index: Any, least: Any, second: Any, best: Any) -> None:
         least[i] = score if score < least[i] else least[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _assign_short(
+@numba.njit(cache=True, nogil=True, inline="always")
+def _take_fours(
     columns: Any,
+    start: Any,
+    end: Any,
     factors: Any,
     squares: Any,
-    norms: Any,
-    largest: Any,
-    centres: Any,
-    repeated: Any,
-    nearest: Any,
+    which: Any,
+    least: Any,
+    second: Any,
+    best: Any,
+) -> None:
+    """Keep the two least scores of columns of four, and whose the least is; a multiple of four centres."""
+    x0, x1 = columns[0, start:end], columns[1, start:end]
+    x2, x3 = columns[2, start:end], columns[3, start:end]
+    for centre in range(0, which.size, 4):  # a column is read once for all four
+        sa, sb, sc, sd = squares[centre], squares[centre + 1], squares[centre + 2], squares[centre + 3]
+        na, nb, nc, nd = which[centre], which[centre + 1], which[centre + 2], which[centre + 3]
+        row = factors[centre]
+        a0, a1, a2, a3 = row[0], row[1], row[2], row[3]
+        row = factors[centre + 1]
+        b0, b1, b2, b3 = row[0], row[1], row[2], row[3]
+        row = factors[centre + 2]
+        c0, c1, c2, c3 = row[0], row[1], row[2], row[3]
+        row = factors[centre + 3]
+        d0, d1, d2, d3 = row[0], row[1], row[2], row[3]
+        for i in range(best.size):
+            a = sa + x0[i] * a0 + x1[i] * a1 + x2[i] * a2 + x3[i] * a3
+            b = sb + x0[i] * b0 + x1[i] * b1 + x2[i] * b2 + x3[i] * b3
+            c = sc + x0[i] * c0 + x1[i] * c1 + x2[i] * c2 + x3[i] * c3
+            d = sd + x0[i] * d0 + x1[i] * d1 + x2[i] * d2 + x3[i] * d3
+            less, more = (b, a) if b < a else (a, b)
+            whose = nb if b < a else na
+            lesser, other = (d, c) if d < c else (c, d)
+            more = other if other < more else more
+            whose = (nd if d < c else nc) if lesser < less else whose
+            less, between = (lesser, less) if lesser < less else (less, lesser)
+            more = between if between < more else more
+            before = least[i]
+            worse = before if less < before else less
+            more = worse if worse < more else more
+            second[i] = more if more < second[i] else second[i]
+            best[i] = whose if less < before else best[i]
+            least[i] = less if less < before else before
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _assign_short(
+    columns: Any, factors: Any, squares: Any, which: Any, norms: Any, largest: Any, centres: Any, nearest: Any
 ) -> int:
+    """Assign short columns; `which` are the numbers of the centres whose factors and squares are given."""
     length, number = columns.shape
     lowest, following = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     found, room, changed = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.float32), 0
@@ -94,42 +134,15 @@ def _assign_short(
         size = end - start
         least, second, best, scores = lowest[:size], following[:size], found[:size], room[:size]
         least[:], second[:], best[:] = np.inf, np.inf, 0
-        centre = 0
-        while centre < factors.shape[0]:
-            index, square, factor = np.int32(centre), squares[centre], factors[centre]
-            centre += 1
-            if repeated[index]:
-                continue
-            if length == 4 and centre < factors.shape[0] and not repeated[centre]:
-                x0, x1 = columns[0, start:end], columns[1, start:end]
-                x2, x3 = columns[2, start:end], columns[3, start:end]
-                f0, f1, f2, f3 = factor[0], factor[1], factor[2], factor[3]
-                g0, g1, g2, g3 = (
-                    factors[centre, 0],
-                    factors[centre, 1],
-                    factors[centre, 2],
-                    factors[centre, 3],
-                )
-                other, following_index = squares[centre], np.int32(centre)
-                for i in range(size):  # two centres for each time that a column is read
-                    a = square + x0[i] * f0 + x1[i] * f1 + x2[i] * f2 + x3[i] * f3
-                    b = other + x0[i] * g0 + x1[i] * g1 + x2[i] * g2 + x3[i] * g3
-                    less, more = (b, a) if b < a else (a, b)
-                    whose = following_index if b < a else index
-                    before = least[i]
-                    worse = before if less < before else less
-                    worse = more if more < worse else worse
-                    second[i] = worse if worse < second[i] else second[i]
-                    best[i] = whose if less < before else best[i]
-                    least[i] = less if less < before else before
-                centre += 1
-                continue
-            scores[:] = square
+        if length == 4:
+            _take_fours(columns, start, end, factors, squares, which, least, second, best)
+        for centre in range(0 if length == 4 else which.size):
+            scores[:] = squares[centre]
             for j in range(length):
-                x, f = columns[j, start:end], factor[j]
+                x, f = columns[j, start:end], factors[centre, j]
                 for i in range(size):
                     scores[i] += x[i] * f
-            _take(scores, index, least, second, best)
+            _take(scores, which[centre], least, second, best)
         changed += _settle(columns, start, least, second, best, norms, largest, centres, nearest)
     return changed
 
@@ -183,8 +196,14 @@ def assign(
         of_centres = (centres**2).sum(axis=1)
         squares, factors = of_centres.astype(np.float32), (-2 * centres).astype(np.float32)
         largest = float(np.sqrt(of_centres.max()))
+        if not largest * (largest + 2 * float(norms.max())) < 1e38:
+            largest = np.inf
         if length < _LONG:
-            return int(_assign_short(columns, factors, squares, norms, largest, centres, repeated, nearest))
+            which = np.flatnonzero(~repeated).astype(np.int32)
+            which = np.concatenate((which, np.full(-which.size % 4, which[0])))
+            factors, squares = factors[which], squares[which]
+            squares[np.count_nonzero(~repeated) :] = np.inf  # fill up fours; never the nearest
+            return int(_assign_short(columns, factors, squares, which, norms, largest, centres, nearest))
         changed, block = 0, max(1, _PRODUCTS // len(centres))
         for start in range(0, number, block):
             products = factors @ columns[:, start : start + block]
@@ -199,27 +218,48 @@ def average(columns: Any, nearest: Any, centres: Any) -> None:
     """Move each centre that has columns to their mean, summed in their order; the others stay."""
     length, number = columns.shape
     sums, counts = np.zeros(centres.shape), np.zeros(centres.shape[0], np.int64)
-    for i in range(number):
-        counts[nearest[i]] += 1
     j = 0
     while j + 4 <= length:
         x0, x1, x2, x3 = columns[j], columns[j + 1], columns[j + 2], columns[j + 3]
         for i in range(number):
             row = sums[nearest[i]]
-            row[j] += x0[i]
-            row[j + 1] += x1[i]
-            row[j + 2] += x2[i]
-            row[j + 3] += x3[i]
+            a, b, c, d = row[j] + x0[i], row[j + 1] + x1[i], row[j + 2] + x2[i], row[j + 3] + x3[i]
+            row[j], row[j + 1], row[j + 2], row[j + 3] = a, b, c, d
+            counts[nearest[i]] += 1
         j += 4
     while j < length:
         x0 = columns[j]
         for i in range(number):
             sums[nearest[i], j] += x0[i]
+            counts[nearest[i]] += 1
         j += 1
+    counts //= max(1, length // 4 + length % 4)
     for centre in range(centres.shape[0]):
         if counts[centre]:
             for k in range(length):
                 centres[centre, k] = sums[centre, k] / counts[centre]
+
+
+@numba.njit(cache=True, nogil=True)
+def residual(values: Any, book: Any, index: Any, out: Any) -> None:
+    """Write values (sample, group, piece, length) less their centres, at most the largest float32."""
+    samples, groups, each, length = values.shape
+    limit = np.float32(np.finfo(np.float32).max)
+    for a in range(samples):
+        for g in range(groups):
+            for e in range(each):
+                row, centre, to = values[a, g, e], book[g, index[g, a * each + e]], out[a, g, e]
+                for j in range(length):
+                    to[j] = min(max(row[j] - centre[j], -limit), limit)
+
+
+@numba.njit(cache=True, nogil=True)
+def members(buckets: Any, wanted: Any, out: Any) -> None:
+    """Write which values are in a wanted bucket, ascending; `out` has one place to spare."""
+    count = 0
+    for i in range(buckets.size):
+        out[count] = i
+        count += int(wanted[buckets[i]])
 
 
 @numba.njit(cache=True, nogil=True)

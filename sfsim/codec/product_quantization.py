@@ -16,7 +16,7 @@ from sfsim.cost import Cost
 from sfsim.declaration import declaration, misfit
 from sfsim.errors import CodecError
 
-_BUCKETS = 1 << 16
+_BUCKETS = 1 << 12
 
 
 @declaration
@@ -160,13 +160,17 @@ class ProductQuantization(Codec):
         return index_bits(self.centroids)
 
     def _residual(
-        self, values: NDArray[np.float32], book: NDArray[np.float32], index: NDArray[Any]
-    ) -> NDArray[Any] | None:
+        self, values: NDArray[np.float32], book: NDArray[np.float32], index: NDArray[np.int32]
+    ) -> NDArray[np.float32] | None:
+        """Return what the codec takes away, if the gradient is to be corrected by it."""
         if not self.correction:
             return None
-        decoded = self._look_up(book, index, values.shape)
-        with np.errstate(over="ignore"):
-            return np.clip(values - decoded, -np.finfo(np.float32).max, np.finfo(np.float32).max)
+        from sfsim.codec.product_kernel import residual
+
+        out = np.empty_like(values)
+        places = (-1, self.groups, self.subvectors // self.groups, book.shape[2])
+        residual(values.reshape(places), book, index, out.reshape(places))
+        return out
 
     def _grouped(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the pieces (group, piece, length) of samples (B, d), by sample, then by place."""
@@ -228,17 +232,19 @@ def _repeated(centres: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _at_ranks(sums: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the indices that a stable sort of `sums` has at `ranks`, by sorting no more than their buckets."""
-    from sfsim.codec.product_kernel import sort_into_buckets
+    from sfsim.codec import product_kernel as kernel
 
     low, high = float(sums.min()), float(sums.max())
     scale = (_BUCKETS - 1) / (high - low) if high > low else 0.0
     bucket, counts = np.empty(sums.size, np.int32), np.zeros(_BUCKETS, np.int64)
-    sort_into_buckets(sums, low, scale if np.isfinite(scale) else 0.0, bucket, counts)
+    kernel.sort_into_buckets(sums, low, scale if np.isfinite(scale) else 0.0, bucket, counts)
     ends = np.cumsum(counts)
     of_rank = np.searchsorted(ends, ranks, side="right")
     wanted = np.zeros(_BUCKETS, bool)
     wanted[of_rank] = True
-    members = np.flatnonzero(wanted[bucket])
+    members = np.empty(int(counts[wanted].sum()) + 1, np.int64)
+    kernel.members(bucket, wanted, members)
+    members = members[:-1]
     members = members[np.argsort(sums[members], kind="stable")]
     # Members are sorted as all are, without the buckets that nobody asked for.
     left_out = np.cumsum(np.where(wanted, 0, counts))

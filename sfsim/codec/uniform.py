@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sfsim.codec import bits as packing
-from sfsim.codec.base import Codec, Coded, single
+from sfsim.codec.base import Codec, Coded, bounded, single
 from sfsim.codec.frame import Buffer
 from sfsim.declaration import declaration
 from sfsim.errors import CodecError
@@ -57,15 +57,17 @@ class Uniform(Codec):
         return packing.symbols(numel, self.bits)
 
     def pack(self, x: NDArray[Any], rng: np.random.Generator | None, training: bool) -> Coded:
-        values, saturated = single(x, self.name)
         if x.size == 0:
             return Coded((b"", b""), 0.0)
         from sfsim.codec import kernels
 
-        rows = values.reshape(self._rows(x.shape))
-        # One channel: over all at once, several times faster than over two axes.
-        low = values.min(keepdims=True).reshape(1) if rows.shape[1] == 1 else rows.min(axis=(0, 2))
-        high = values.max(keepdims=True).reshape(1) if rows.shape[1] == 1 else rows.max(axis=(0, 2))
+        if self._rows(x.shape)[1] == 1:
+            values, saturated, low, high = bounded(x, self.name)
+            rows = values.reshape(self._rows(x.shape))
+        else:
+            values, saturated = single(x, self.name)
+            rows = values.reshape(self._rows(x.shape))
+            low, high = rows.min(axis=(0, 2)), rows.max(axis=(0, 2))
         # float64: the range of float32 values may be beyond float32, or one of its smallest steps.
         scale = self._levels / _or_one(high.astype(np.float64) - low)
         codes: packing.Codes = np.empty(rows.shape, np.uint8 if self.bits <= 8 else np.uint16)
