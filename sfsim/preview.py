@@ -7,6 +7,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import torch
+
 from sfsim import world as worlds
 from sfsim.codec import Learned
 from sfsim.errors import Diverged
@@ -73,10 +75,13 @@ def preview(scenario: Scenario, data_root: Path | None = None) -> Preview:
         Whatever would stop the run: missing data, a part that does not fit into a device's memory, no route.
     """
     setting = worlds.untrained(scenario, data_root)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a run
     try:
         return _look(scenario, setting)
     finally:
         setting.executor.close()
+        torch.set_num_threads(threads)
 
 
 def _look(scenario: Scenario, setting: Setting) -> Preview:
