@@ -23,6 +23,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -288,6 +289,10 @@ class Codec:
 
         Defaults are left out so that a parameter added later does not orphan yesterday's payloads.
         """
+        return self._signature
+
+    @cached_property
+    def _signature(self) -> bytes:
         return json.dumps(_parameters(self)).encode()
 
     def code(
@@ -364,8 +369,11 @@ def measured(x: NDArray[Any], codec: str) -> tuple[NDArray[np.float32], int, np.
     """As `single`, and the largest magnitude; 0 of an empty tensor."""
     from sfsim.codec import kernels
 
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(x, np.float32).reshape(x.shape)
+    if x.dtype == np.float32:
+        values = np.ascontiguousarray(x).reshape(x.shape)
+    else:
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(x, np.float32).reshape(x.shape)
     largest = np.uint32(kernels.largest_magnitude(values.reshape(-1).view(np.uint32))).view(np.float32)
     if np.isfinite(largest):
         return values, 0, largest

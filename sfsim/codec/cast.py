@@ -66,6 +66,8 @@ class Cast(Codec):
             values = np.frombuffer(parts[0], "<f2")
         else:
             values = _widened(np.frombuffer(parts[0], "<u2"), self.dtype)
+        if dtype == np.float32:  # nothing becomes narrower
+            return (values if values.flags.writeable else values.astype(np.float32)).reshape(shape)
         # A float16 tensor sent as bfloat16 may round up beyond float16: then it is its largest number again.
         with np.errstate(over="ignore", invalid="ignore"):
             own = values.astype(dtype, copy=not values.flags.writeable)
@@ -78,6 +80,8 @@ def _saturated(cast: NDArray[Any], x: NDArray[Any]) -> tuple[NDArray[Any], int]:
 
 
 def _float32(x: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
+    if x.dtype == np.float32:
+        return x.astype("<f4", order="C", copy=False), 0
     with np.errstate(over="ignore", invalid="ignore"):
         return _saturated(x.astype("<f4", order="C", copy=False), x)
 

@@ -36,6 +36,7 @@ class Prices:
         self._taken: dict[tuple[str, int], tuple[Shape, dict[str, Shape]]] = {}
         self._memories: dict[tuple[str, int, AnyOptimiser], int] = {}
         self._known: dict[int, dict[str, PartCost]] = {}
+        self._steps: dict[tuple[tuple[str, ...], AnyOptimiser], Cost] = {}
 
     def of(self, part: str, batch: int) -> PartCost:
         """Forward and backward of one part on a minibatch of `batch` examples."""
@@ -58,8 +59,12 @@ class Prices:
 
     def step(self, parts: Iterable[str], optimiser: AnyOptimiser) -> Cost:
         """One optimiser step over the weights of some parts."""
-        weights = [weight for part in parts for weight in self._parts[part].parameters()]
-        return optimiser_cost(optimiser, sum(weight.numel() for weight in weights), len(weights))
+        names = tuple(parts)
+        if (names, optimiser) not in self._steps:
+            weights = [weight for part in names for weight in self._parts[part].parameters()]
+            numel = sum(weight.numel() for weight in weights)
+            self._steps[names, optimiser] = optimiser_cost(optimiser, numel, len(weights))
+        return self._steps[names, optimiser]
 
     def memory_bytes(self, part: str, batch: int, optimiser: AnyOptimiser) -> int:
         """What training a part needs at one time: weights, gradients, optimiser state, activations."""
