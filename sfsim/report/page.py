@@ -80,14 +80,14 @@ _SHORT_TEXT, _SHORT = 40, ' class="s"'  # characters that are not broken into li
 _MOST_ROWS = 200  # of a table
 
 
-def report(results: Sequence["Result"], out: Path) -> Path:
+def report(results: Sequence["Result"], out: Path | str) -> Path:
     """Write the page, and return its path.
 
     Parameters
     ----------
     results : sequence of Result
         At least one; several are overlaid.
-    out : Path
+    out : Path or str
         The HTML file.
 
     Raises
@@ -95,10 +95,10 @@ def report(results: Sequence["Result"], out: Path) -> Path:
     ResultsError
         `out` cannot be written.
     """
-    text = html(results)
-    with writing(out):
-        out.write_text(text, encoding="utf-8")
-    return out
+    text, path = html(results), Path(out)
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
+    return path
 
 
 def save_figures(result: "Result") -> None:
